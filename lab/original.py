@@ -144,7 +144,9 @@ def _await_api(server: Machine, secrets: LabSecrets) -> None:
         except ConnectionFailed:
             return False
         if found != VERSION:
-            raise LabError(f"{server.name} runs CloudStack {found}", f"the lab's original is {VERSION}", "")
+            raise LabError(
+                f"{server.name} runs CloudStack {found}", f"the lab's original is {VERSION}", "scripts/lab down, then scripts/lab up"
+            )
         return True
 
     until(

@@ -89,7 +89,11 @@ def _journey(lab: Lab, wanted: list[Cell], file: Path | None) -> int:
     for path, value in LIMITS.items():
         stack.configure(lab, path, value)
     if not sound(lab):
-        raise LabError(f"lab {lab.name} is not in phase prepared with a serving original", "", "scripts/lab status")
+        raise LabError(
+            f"lab {lab.name} is not in phase prepared with a serving original",
+            "every cell begins there",
+            f"scripts/lab --name {lab.name} status shows where it stands; `up` in place of `status` brings it there, and `back` where it is switched",
+        )
     commit = results.commit()
     passed = []
 

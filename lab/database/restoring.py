@@ -52,7 +52,9 @@ def _take(program: Sequence[str], databases: Sequence[str], target: Path) -> Non
     with target.open("wb") as file:
         done = subprocess.run([*program, *options, *databases], stdout=file, stderr=subprocess.PIPE, check=False)
     if done.returncode:
-        raise LoadFailed(f"{program[0]} could not take a dump", done.stderr.decode(errors="replace").strip(), "look at the server")
+        raise LoadFailed(
+            f"{program[0]} could not take a dump", done.stderr.decode(errors="replace").strip(), "remove that cause, then run it again"
+        )
 
 
 def _statements(lines: Iterable[bytes], databases: Sequence[str], origin: Origin) -> Iterator[bytes]:

@@ -45,14 +45,16 @@ class UnitState:
 COMMANDS = {
     "start": "systemctl start {unit}",
     "stop": "systemctl stop {unit}",
-    # A management server that has lost its database does not end by itself.
-    "end": "{{ systemctl stop --no-block {unit} && n={looks}; while case $(systemctl show {unit} -p ActiveState) in *=inactive|*=failed) false;; esac; do "
-    "[ $n -gt 0 ] || {{ systemctl kill --signal=KILL {unit}; break; }}; n=$((n-1)); sleep 0.5; done; }}",
+    # A management server that has lost its database does not end by itself; one that waits for a disk does not end when it is killed either, and systemd
+    # would wait for it for minutes.
+    "end": "{{ systemctl stop --no-block {unit}; n={looks} killed=; "
+    "while case $(systemctl show {unit} -p ActiveState) in *=inactive|*=failed) false;; esac; do "
+    '[ $n -gt 0 ] || {{ [ -z "$killed" ] || break; systemctl kill --signal=KILL {unit}; killed=1 n={looks}; }}; n=$((n-1)); sleep 0.5; done; }}',
     "enable": "systemctl enable {unit}",
     "disable": "systemctl disable {unit}",
     "mask": "systemctl mask {unit}",
-    "unmask": "systemctl unmask {unit}",
-    "unmask-until-boot": "systemctl unmask --runtime {unit}",
+    # Both, since the mask on the disk hides one in memory below it.
+    "unmask": "systemctl unmask {unit} && {{ systemctl unmask --runtime {unit} 2>/dev/null || true; }}",
     "reset": "{{ systemctl reset-failed {unit} 2>/dev/null || true; }}",
 }
 
@@ -106,15 +108,16 @@ class Services:
             return False
         problem = ""
         if before.known:
-            first = FENCE if patience is None else tuple("end" if action == "stop" else action for action in FENCE)
+            actions = [*FENCE, "stop"] if patience is None else ["end" if action == "stop" else action for action in (*FENCE, "stop")]
             # Each is done whatever became of the one before: a colleague's start calls a stop off, and a disk that is read only takes no mask. And
             # somebody may have started it between the two stops.
-            commands = self._commands((*first, "stop"), unit, patience)
+            commands = self._commands(actions, unit, patience)
             problem = self.host.run(["sh", "-c", "; ".join(commands)], timeout=timeout + 120, ok=None, cancellable=False).stderr.strip()
         after = self.state(unit)
         if not after.fenced:
             raise StepFailed(
-                f"{self.host.name}: {unit} " + (f"still runs after {timeout:.0f} s of stopping" if after.active else "could not be masked"),
+                f"{self.host.name}: {unit} "
+                + (f"still runs after {patience or timeout:.0f} s of stopping" if after.active else "could not be masked"),
                 problem[-300:] or "one of its processes does not end, or the unit could not be masked",
                 f"see `systemctl status {unit}` and `journalctl -u {unit}` on {self.host.name}, then run the same command again",
             )
@@ -128,6 +131,13 @@ class Services:
         actions = self._releasing(before, enable)
         self._do(actions, unit, 120)
         return bool(actions)
+
+    def mask(self, unit: str) -> bool:
+        """Mask a unit, which runs on if it runs; return whether that had to be done."""
+        if self.state(unit).masked:
+            return False
+        self._do(("mask",), unit, 120)
+        return True
 
     def start(self, unit: str, timeout: float = 180) -> bool:
         """Start a unit; return whether it had to be started. Being active proves nothing about its readiness."""
@@ -149,7 +159,7 @@ class Services:
     @staticmethod
     def _releasing(before: UnitState, enable: bool) -> tuple[str, ...]:
         """What releases a unit; a masked one says nothing about whether it is enabled below the mask."""
-        unmask = ("unmask", *(("unmask-until-boot",) if before.until_boot else ())) if before.masked else ()
+        unmask = ("unmask",) if before.masked else ()
         return (*unmask, "enable") if enable and (before.masked or not before.enabled) else unmask
 
     def database_unit(self) -> str:

@@ -42,8 +42,8 @@ def database_versions_fit(site: Site, old: OriginalFacts, fresh: NewFacts) -> No
         raise GuardFailed(
             f"{names} is {old.variables[names]} on the original and {fresh.variables[names]} on the new source",
             "tables would be found under other names; it can only be set when a server's data folder is made",
-            f"build them again with {names} = {old.variables[names]} in an option file that is there before the server is installed (/etc/mysql/conf.d, "
-            "/etc/my.cnf.d)",
+            f"`pulumi destroy`; put {names} = {old.variables[names]} into an option file (/etc/mysql/conf.d, /etc/my.cnf.d) of the image that the machines are "
+            "made of, or of the existing machines; then `pulumi up`: it has to be there before the database server is installed",
         )
 
 

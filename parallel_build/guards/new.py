@@ -102,12 +102,13 @@ def needed_servers_are_reachable(site: Site, old: OriginalFacts, fresh: NewFacts
 
 def space_is_enough(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:
     """Rule: the new source has room for the copy twice over; once more where it is there already."""
-    factor = SEEDED_FACTOR if site.configuration.transfer.method == "replicate" else SPACE_FACTOR
-    if fresh.free_bytes and old.bytes * factor > fresh.free_bytes:
+    seeded = site.configuration.transfer.method == "replicate"
+    needed = old.bytes * (SEEDED_FACTOR if seeded else SPACE_FACTOR)
+    if fresh.free_bytes and needed > fresh.free_bytes:
         raise GuardFailed(
             f"the databases are {old.bytes / 1e9:.1f} GB, the new source has {fresh.free_bytes / 1e9:.1f} GB free",
-            "the copy, its largest table again, and binary logs must fit",
-            "give it a larger disk",
+            "the schema upgrade may write every table again" if seeded else "the copy, its largest table again, and binary logs must fit",
+            f"give {site.configuration.new.database.source.name} a larger disk: {needed / 1e9:.1f} GB have to be free",
         )
 
 

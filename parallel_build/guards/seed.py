@@ -97,7 +97,7 @@ def seed_was_found_the_same(site: Site, old: OriginalFacts, fresh: NewFacts) -> 
     if not seed.baseline.get("same"):
         differences = seed.baseline.get("differences")
         shown = "; ".join(str(found) for found in (differences if isinstance(differences, list) else [])[:3])
-        raise GuardFailed(f"{name} was found different from the original", shown, AGAIN)
+        raise GuardFailed(f"{name} was found different from the original", shown or "the seed's record does not say where", AGAIN)
 
 
 def seed_is_read_only(site: Site, old: OriginalFacts, fresh: NewFacts) -> None:

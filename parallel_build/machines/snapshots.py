@@ -148,7 +148,9 @@ class VsphereSnapshots:
         found = [each.snapshot for each in _tree(center, machine) if each.name == point]
         if len(found) != 1:
             raise MachineFailed(
-                f"{self._machine} has {len(found)} snapshots named {point} in vCenter", "one is needed", "look at them there"
+                f"{self._machine} has {len(found)} snapshots named {point} in vCenter",
+                "one is needed",
+                f"in vCenter leave one {point} of it, or take another point",
             )
         return found[0]
 
@@ -176,7 +178,11 @@ def _done(center: vcenter.Center, task: Any) -> None:
         state = str(found.get("info.state", ""))
         if state == "error":
             words = getattr(found.get("info.error"), "localizedMessage", None) or getattr(found.get("info.error"), "msg", None)
-            raise MachineFailed("vCenter could not carry it out", str(words or "it gives no reason"), "see the task in vCenter")
+            raise MachineFailed(
+                "vCenter could not carry it out",
+                str(words or "it gives no reason"),
+                "see the task in vCenter, then run the same command again",
+            )
         return state == "success"
 
     _until(ended, TASK_SECONDS, "a task of vCenter's")

@@ -37,8 +37,10 @@ ASIDE = 20.0  # seconds for a short command on a server that may be ill
 LIFT_LIMIT = 60.0
 LOOK = 0.1  # seconds between two looks whether stopping was asked for
 # Masked before it is stopped, and not waited for: a server that hangs keeps systemctl for its own time limit, which is 15 minutes on MariaDB.
-STOP_UNIT = 'systemctl disable "$1" 2>/dev/null || true; systemctl mask "$1"; systemctl stop --no-block "$1"'
-KILL_UNIT = 'systemctl mask "$1"; systemctl kill --signal=KILL "$1" || true'
+# Stopped also where a disk that is read only takes no mask: that one counts as fenced by none of these, and does no harm until the next boot.
+_MASK = 'masked=0; systemctl mask "$1" || masked=$?; '
+STOP_UNIT = f'systemctl disable "$1" 2>/dev/null || true; {_MASK} systemctl stop --no-block "$1"; exit $masked'
+KILL_UNIT = f'{_MASK} systemctl kill --signal=KILL "$1" || true; exit $masked'
 
 
 def words(configuration: StackConfiguration) -> str:

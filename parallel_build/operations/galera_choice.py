@@ -63,8 +63,11 @@ class Node:
     def alone_since(self) -> bool:
         """It has run since this window stopped it, and this window has not started it: what was written there is on no other node."""
         stopped = SavedState.of(self.noted.get("stopped") or {})
-        moved = self.status.primary if self.runs else stopped.seqno != UNKNOWN and self.saved.seqno > stopped.seqno
-        return rests(self.noted) and not self.silent and moved
+        if self.silent:
+            return False
+        if self.noted.get("alone"):  # seen so; without its files it gets a copy of everything
+            return self.status.primary if self.runs else self.saved.uuid not in ("", NOBODY)
+        return rests(self.noted) and (self.status.primary if self.runs else stopped.seqno != UNKNOWN and self.saved.seqno > stopped.seqno)
 
     @property
     def older_than_its_stop(self) -> bool:
@@ -77,19 +80,38 @@ def rests(noted: Mapping[str, Any]) -> bool:
     return bool(noted.get("stopped")) and not noted.get("joined")
 
 
-def no_other_history(nodes: Sequence[Node], begun: str) -> None:
+def strangers(nodes: Sequence[Node], begun: str) -> list[Node]:
+    """Nodes that serve as a cluster which this window has neither left running nor started."""
+    # The source was stopped last: until a start of it is known to have come off, no other node can serve with what it has.
+    source = next((node for node in nodes if node.noted.get("source") and rests(node.noted) and not node.noted.get("joining")), None)
+    return [
+        node
+        for node in nodes
+        if node.runs
+        and (node.alone_since or (source is not None and node.status.primary))
+        # One that this window has begun to start, or to join, may be up before that was written down.
+        and not (begun and (node.name == begun or node.noted.get("joining")))
+    ]
+
+
+def no_other_history(found: Sequence[Node]) -> None:
     """Rule: what serves as the cluster is one that this window has left running, or has started.
 
+    Args:
+        found: its `strangers`.
     Raises:
-        StepFailed: a stopped node was started as the first by somebody else, and whoever joins it gets its history.
+        StepFailed: one was started as the first by somebody else, and whoever joins it gets its history.
     """
-    # One that this window has begun to start, or to join, may be up before that was written down.
-    found = [node for node in nodes if node.alone_since and node.runs and not (begun and (node.name == begun or node.noted.get("joining")))]
-    if found:
+    for node in found:
+        what = (
+            f"this window had stopped it at write set {node.recorded}"
+            if rests(node.noted)
+            else "this window had stopped the source as the last one"
+        )
         raise StepFailed(
-            f"{found[0].name} runs as a cluster of its own, and this window had stopped it at write set {found[0].recorded}",
+            f"{node.name} runs as a cluster of its own, and {what}",
             "somebody started it: what was written there is on no other node, and a node that joins it would mix two histories",
-            f"look at what is on it; where nobody needs that: systemctl mask --now {found[0].unit} on {found[0].name}, then run the same command again",
+            f"look at what is on it; where nobody needs that: systemctl mask --now {node.unit} on {node.name}, then run the same command again",
         )
 
 

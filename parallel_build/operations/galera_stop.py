@@ -23,6 +23,9 @@ from parallel_build.remote.sql import Session, session
 
 STEP = "OriginalGalera"  # under this name the window's record has what each node had, by its name
 BEGUN = "OriginalGaleraStart"  # and the node that a start was last begun with
+# Seconds in which a node that is in no part that serves may end by itself. While it waits for others it does not, and its unit would wait for it for a
+# quarter of an hour, with users out; nobody can have written there.
+WAITING = 20.0
 CATCH_UP = 30  # seconds within which a stand-by node gets what the source has; nobody writes any more
 
 
@@ -143,6 +146,16 @@ def in_words(record: WindowRecord) -> list[str]:
     return [
         f"the original's Galera nodes were stopped, {places}; {last} alone starts the cluster again (galera_new_cluster), the others join it"
     ]
+
+
+def patience(context: Context, server: Server) -> float | None:
+    """Seconds in which a node may end by itself; None for one that serves, which has its unit's own."""
+    try:
+        return None if status(context, server).primary else WAITING
+    except (Cancelled, Fenced):
+        raise
+    except ParallelBuildError:
+        return WAITING
 
 
 def status(context: Context, server: Server) -> GaleraStatus:

@@ -20,9 +20,10 @@ BETWEEN = 0.2
 USED_LATELY = 1000  # ms in which a connection that is answered may bring its next call
 FOR_NEXT = 15  # looks for which such a one is left open
 MOST = 200  # connections that one question of ss can leave out
-# No character classes: mawk of older systems knows none. $1 names the connections, $2 is for how many milliseconds after its last answer one counts as well.
+# No character classes: mawk of older systems knows none; and no -H, which an old ss does not know: a heading has no details under it.
+# $1 names the connections, $2 is for how many milliseconds after its last answer one counts as well.
 CALLS = """
-calls() { ss -Htin state established "$1" 2>/dev/null | awk -v lately="$2" '
+calls() { ss -tin state established "$1" 2>/dev/null | awk -v lately="$2" '
   !/^[ \t]/ { queued = $1 + $2; peer = $4; next }
   { split("", is); for (i = 1; i <= NF; i++) if (split($i, p, ":") == 2) is[p[1]] = p[2] + 0
     known = $0 ~ /data_segs_/; asked = !known || is["data_segs_in"]; silent = known && !is["data_segs_out"]

@@ -71,7 +71,7 @@ def stop_servers(context: Context) -> Outputs:
                     context, partial(_stop, context, server, units.get(server.name)), partial(_start, context, server)
                 )
             else:
-                _stop(context, server, units.get(server.name))
+                _stop(context, server, units.get(server.name), patience=galera_stop.patience(context, server) if cluster else None)
         except ConnectionFailed as error:
             # The source is only passed over where this window had stopped it before.
             if source and store(context).facts("OriginalDatabase").get("rest") is None and not _locked(context):
@@ -94,11 +94,11 @@ def stop_servers(context: Context) -> Outputs:
     return {"units": units}
 
 
-def _stop(context: Context, server: Server, unit: str | None) -> None:
+def _stop(context: Context, server: Server, unit: str | None, *, patience: float | None = None) -> None:
     services, port = Services(context.host(server)), context.configuration.original.database.port
     unit = unit or services.database_unit()
     context.progress(f"stopping {unit} on {server.name}")
-    services.stop_and_fence(unit, timeout=600)
+    services.stop_and_fence(unit, timeout=600, patience=patience)
     wait_for(f"port {port} of {server.name} to close", lambda: not services.listening([port]), timeout=60, cancel=context.cancel)
 
 

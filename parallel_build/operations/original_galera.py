@@ -21,8 +21,8 @@ from parallel_build.operations import known_servers
 from parallel_build.operations.confirmed_down import is_lost
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import original_source, promoted, store
-from parallel_build.operations.galera_choice import Node, first, no_other_history, prove_alone, rests
-from parallel_build.operations.galera_stop import BEGUN, STEP, lacking, noted_of, status
+from parallel_build.operations.galera_choice import Node, first, no_other_history, prove_alone, rests, strangers
+from parallel_build.operations.galera_stop import BEGUN, STEP, WAITING, lacking, noted_of, status
 from parallel_build.operations.open_ports import answers
 from parallel_build.records.run_folder import now
 from parallel_build.records.window import WindowRecord
@@ -50,12 +50,16 @@ def serve(context: Context) -> None:
     serving = original_source(context)
     context.host(serving).run(["true"])
     mine = _node(context, store(context).read(), serving)
+    others: list[Server] = []
     if not mine.status.synced:  # else nobody has to wait until the others were asked, of which some may be gone
         nodes = _settled(context)
-        no_other_history(nodes, _begun(store(context).read()))
-        if not any(node.status.primary for node in nodes):
-            _start_first(context, nodes, serving)
-    _join(context, mine)
+        apart = strangers(nodes, _begun(store(context).read()))
+        for node in apart:  # on record, since its files don't show it
+            _note(context, node.server, alone=now(), lacks="it has run as a cluster of its own")
+        no_other_history(apart)
+        others = [node.server for node in nodes if node.status.primary] or [_start_first(context, nodes, serving)]
+    alone = mine.status.primary or any(server.name == serving.name for server in others)  # it serves, or has started the cluster
+    _join(context, mine, [] if alone else others)
 
 
 def _settled(context: Context) -> list[Node]:
@@ -74,7 +78,7 @@ def _settled(context: Context) -> list[Node]:
     return last[0]
 
 
-def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
+def _start_first(context: Context, nodes: list[Node], serving: Server) -> Server:
     prove_alone(nodes)
     nodes = [_at_rest(context, node, serving) for node in nodes]
     chosen = first(nodes, serving.name, proved=serving.name != context.configuration.original.database.source.name)
@@ -86,6 +90,7 @@ def _start_first(context: Context, nodes: list[Node], serving: Server) -> None:
     Services(host).release(chosen.unit, enable=_found(context, chosen).enabled)
     galera.bootstrap(host, _folder(chosen), chosen.unit)
     _await_synced(context, chosen.server)
+    return chosen.server
 
 
 def _at_rest(context: Context, node: Node, serving: Server) -> Node:
@@ -95,7 +100,7 @@ def _at_rest(context: Context, node: Node, serving: Server) -> Node:
     host = context.host(node.server)
     if node.runs:
         context.progress(f"{node.unit} on {node.name} runs without a cluster that serves ({node.status.words()}): it is stopped")
-        Services(host).stop_and_fence(node.unit, timeout=600)
+        Services(host).stop_and_fence(node.unit, timeout=600, patience=WAITING)
     try:
         return replace(node, runs=False, saved=galera.recovered(host, _folder(node)))
     except StepFailed as error:
@@ -120,15 +125,14 @@ def rejoin(context: Context) -> list[str]:
             if node.silent:
                 raise ConnectionFailed(f"{node.name} can't be reached over SSH", node.silent, f"restore the connection to {node.name}")
             if node.alone_since and not node.runs:
+                at = f" at write set {node.recorded}" if rests(node.noted) else ""
                 raise StepFailed(
-                    f"{node.name} has run since this window stopped it at write set {node.recorded} (now {node.saved.seqno})",
+                    f"{node.name} has run since this window stopped {'it' if at else 'the source'}{at} (now {node.saved.seqno})",
                     "what was written there is on no other node, and it would join as if it had what they have",
                     f"look at what is on it; to have it join with a copy of everything: rm {_folder(node)}/grastate.dat there, then systemctl unmask "
                     f"{node.unit} && systemctl enable --now {node.unit}",
                 )
-            if node.status.synced:
-                _prove_together(context, node, serving)
-            _join(context, node)
+            _join(context, node, [serving])
         except (Cancelled, Fenced):
             raise
         except ParallelBuildError as error:
@@ -140,19 +144,22 @@ def rejoin(context: Context) -> list[str]:
     return missing
 
 
-def _prove_together(context: Context, node: Node, serving: Server) -> None:
-    """Raises StepFailed where a node that serves is not in the cluster of the one that CloudStack uses."""
+def _prove_together(context: Context, node: Node, others: Sequence[Server]) -> None:
+    """Raises StepFailed where a node that serves is in no cluster with any of the others."""
 
     def together() -> bool:
-        return _status_now(context, node.server).together(_status_now(context, serving))
+        mine = _status_now(context, node.server)
+        return any(mine.together(_status_now(context, other)) for other in others)
 
+    names = ", ".join(other.name for other in others)
     try:
-        wait_for(f"{node.name} to be in the cluster of {serving.name}", together, timeout=SETTLE, cancel=context.cancel, interval=0.5)
+        wait_for(f"{node.name} to be in the cluster of {names}", together, timeout=SETTLE, cancel=context.cancel, interval=0.5)
     except StepFailed:
         raise StepFailed(
-            f"{node.name} runs as a cluster of its own next to {serving.name}",
-            "somebody has started it as the first node: what is written there is on no other node, and the next one that joins it is lost to the original",
-            f"look at what is on it; then stop it there, rm {_folder(node)}/grastate.dat, and start it: it joins with a copy of everything",
+            f"{node.name} runs as a cluster of its own next to {names}",
+            "somebody has started it as the first node, or its wsrep_cluster_address names no other: what is written there is on no other node",
+            f"look at what is on it, and at its wsrep_cluster_address; then stop it there, rm {_folder(node)}/grastate.dat, and start it: it joins with a copy "
+            "of everything",
         ) from None
 
 
@@ -191,8 +198,12 @@ def _node(context: Context, record: WindowRecord | None, server: Server) -> Node
     return Node(server, unit, True, _status_now(context, server), noted=noted)
 
 
-def _join(context: Context, node: Node) -> None:
-    """Unmask and start one node as a member; one that was down when the window opened stays down."""
+def _join(context: Context, node: Node, others: Sequence[Server]) -> None:
+    """Unmask and start one node as a member; one that was down when the window opened stays down.
+
+    Args:
+        others: of whose cluster it is then a part; none where it is the first, or serves.
+    """
     found, host = _found(context, node), context.host(node.server)
     serving = original_source(context).name
     if not found.active and node.name != serving:
@@ -201,14 +212,29 @@ def _join(context: Context, node: Node) -> None:
         context.progress(f"{node.unit} on {node.name} did not run when the window opened, and stays down")
         return
     known = noted_of(store(context).read(), node.server)
-    if rests(known) and not known.get("joining"):
-        store(context).remember(STEP, **{node.name: {**known, "joining": now()}})
-    if Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
+    if (rests(known) or known.get("alone")) and not known.get("joining"):
+        _note(context, node.server, joining=now())
+    galera.forget_bootstrap(host, node.unit)  # also of one that runs: it may be started again by its own unit
+    if started := Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
         context.progress(f"{node.unit} started on {node.name}")
     _await_synced(context, node.server)
+    try:
+        if others:
+            _prove_together(context, node, others)
+    except StepFailed:
+        if started:  # nobody is to write there
+            Services(host).stop_and_fence(node.unit, timeout=600)
+        raise
     known = noted_of(store(context).read(), node.server)
-    if rests(known):
-        store(context).remember(STEP, **{node.name: {**known, "joined": now()}})
+    if rests(known) or known.get("alone"):
+        _note(context, node.server, joined=now(), alone="")
+
+
+def _note(context: Context, server: Server, **facts: str) -> None:
+    """Add to what the record has of a node, while a window is open."""
+    records = store(context)
+    if (record := records.read()) is not None and not record.closed:
+        records.remember(STEP, **{server.name: {**noted_of(record, server), **facts}})
 
 
 def _await_synced(context: Context, server: Server) -> None:

@@ -185,6 +185,11 @@ class Servers:
 
 def put_back(services: Services, unit: str, found: Found) -> bool:
     """Have a unit as the window found it; return whether it was started."""
+    if found.active and found.masked:  # it ran all the same
+        now = services.state(unit)
+        started = not (now.active and now.masked) and services.bring_up(unit, enable=found.enabled)
+        services.mask(unit)
+        return started
     if found.masked:
         return False
     if found.active:

@@ -184,8 +184,8 @@ def take_over(context: Context, server: Server) -> None:
         if any(str(database.value(f"SELECT @@GLOBAL.{name}")) not in ("0", "OFF") for name in dialect.read_only):
             raise StepFailed(
                 f"{server.name} is still read only",
-                "something sets it again",
-                f"see who does, on {server.name}; then run the same command again",
+                "the server took SET GLOBAL read_only = 0, and something has set it again since: a cluster manager, a timer or an operator",
+                f"see who is connected (SHOW PROCESSLIST on {server.name}) and what watches over its replication, stop that, then run the same command again",
             )
     context.progress(f"{server.name} takes the place of the original's source")
 

@@ -92,5 +92,9 @@ def _next(host: Access, known: int, limit: float = SHORT_COMMAND) -> int:
         )
     text = done.stdout.strip()
     if not text.isdigit():
-        raise StepFailed(f"{host.name} gave no number for this run", f"it answered {text[:80]!r}", f"look at {FOLDER} on {host.name}")
+        raise StepFailed(
+            f"{host.name} gave no number for this run",
+            f"it answered {text[:80]!r}",
+            f"see `ls -l {FOLDER}` and `df {FOLDER}` on {host.name}, then run the same command again",
+        )
     return int(text)

@@ -158,8 +158,8 @@ def repository_line(line: str, key: str | None) -> str:
     if not match:
         raise ConfigurationError(
             f"new.packages.repository: {line!r} is no apt source line",
-            "new.packages.key is named in the line, between `deb` and the address",
-            "write it as `deb http://server/path suite component`",
+            "it is more than one line, and the option that names new.packages.key is put into one",
+            "write it in one line, as `deb http://server/path suite component`, without a line break",
         )
     options = " ".join(part for part in ((match["options"] or "").strip(), f"signed-by={KEYRING}") if part)
     return f"deb [{options}] {match['rest']}"

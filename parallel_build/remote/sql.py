@@ -280,7 +280,11 @@ def session(
             except (pymysql.err.MySQLError, RuntimeError) as error:
                 if isinstance(error, pymysql.err.MySQLError) and lost(error):
                     raise
-                connection = opening(tls=True)
+                try:
+                    connection = opening(tls=True)
+                except pymysql.err.MySQLError as second:
+                    # No handshake between two versions of TLS: then the server's own word is what there is to say.
+                    raise (error if lost(second) else second) from None
             _pin(host, connection, settings, writing, f"{login.user}@localhost")
             if host.token is not None:
                 session_token.carry(_Plain(connection), f"{host.name}/{host.server.address}/{socket}", host.token)

@@ -99,7 +99,8 @@ class ExistingMachine(FoundationStep):
             raise RollbackIncomplete(
                 f"{server.host.name} can't be reached, so what was installed is still on it",
                 error.cause,
-                "bring it back and run `pulumi destroy` again; if it is gone for good, take it out of the state with `pulumi state delete`",
+                "bring it back and run `pulumi destroy` again; if it is gone for good, take it out of the state: `pulumi state delete URN`, where "
+                "`pulumi stack --show-urns` prints its URN",
             ) from None
         context.note(**leaving.evidence)
 

@@ -59,7 +59,7 @@ class Workload:
             raise GuardFailed(
                 f"{self._cloud.url} has a workload of another profile ({digest(there)}, not {profile.digest})",
                 "two profiles at once would be one that nobody described",
-                "remove it first: `workload STACK remove`",
+                "remove it first: parallel-build workload STACK remove",
             )
         self._cloud.list("listTags", key=TAG, listall="true")  # what could not be tagged could not be removed again
         chosen = choose(self._cloud, profile, zone) if there is None or self.missing(profile, there) else None
@@ -82,12 +82,13 @@ class Workload:
     def items(self, kind: Kind, domain: Item) -> dict[str, Item]:
         """Everything of a kind in the workload's domain by name, whoever made it; nothing of a kind that this API does not have."""
         try:
-            found = self._cloud.list(kind.list, listall="true", domainid=domain["id"], **kind.listing)
+            where = {kind.within: domain["id"]} if kind.within == "domainid" else {}
+            found = self._cloud.list(kind.list, listall="true", **where, **kind.listing)
         except ApiRefused as error:
             if error.code == UNKNOWN_COMMAND:
                 return {}
             raise
-        return {str(item.get(kind.named)): item for item in found if item.get("domainid") == domain["id"]}
+        return {str(item.get(kind.named)): item for item in found if item.get(kind.within) == domain["id"]}
 
     def tagged(self) -> set[str]:
         """Ids of everything that carries the workload's tag."""

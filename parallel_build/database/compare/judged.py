@@ -73,10 +73,11 @@ def compare_definitions(
     for key in common:
         table, copy = mine[key].made, other[key].made
         if isinstance(table, Table) and isinstance(copy, Table):
-            if [column.name for column in table.columns] == [column.name for column in copy.columns] or _names(table) == _names(copy):
-                found.tables.append(table)
+            apart = "columns" if _names(table) != _names(copy) else "primary keys" if table.primary_key != copy.primary_key else ""
+            if apart:
+                found.notes.append(f"{table.schema}.{table.name}: its rows, because the {apart} are not the same")
             else:
-                found.notes.append(f"{table.schema}.{table.name}: its rows, because the columns are not the same")
+                found.tables.append(table)
     return found
 
 

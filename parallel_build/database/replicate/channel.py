@@ -353,15 +353,17 @@ def end(target: Access, opened: Session | None = None) -> bool:
     with contextlib.nullcontext(opened) if opened else session(target) as new:
         server = identify(new)
         there = read_status(new, server) is not None
+        stop = named(server, server.dialect.stop_replica)
+        reset = named(server, server.dialect.reset_replica) if server.family == "mysql" else f"RESET SLAVE '{CHANNEL}' ALL"
         if there:
-            new.execute(named(server, server.dialect.stop_replica))
-            reset = server.dialect.reset_replica
-            new.execute(named(server, reset) if server.family == "mysql" else f"RESET SLAVE '{CHANNEL}' ALL")
+            new.execute(stop)
+            new.execute(reset)
         if read_status(new, server) is not None:
             raise StepFailed(
                 f"{server.name}: the channel {CHANNEL} could not be removed",
                 "the server took the command and shows the channel all the same",
-                f"look at `{server.dialect.replica_status}` on {server.name}, then run the same command again",
+                f"on {server.name} give `{stop}` and `{reset}` by hand, until `{server.dialect.replica_status}` does not show it; if it stays, restart the "
+                "database server there; then run the same command again",
             )
         if there or str(new.value("SELECT @@GLOBAL.read_only")) in ("1", "ON"):
             _put(new, ON_ITS_OWN)

@@ -308,8 +308,9 @@ def disabled(session: Session, create: str) -> str:
     if match is None:
         raise GuardFailed(
             f"{session.host.name}: an event is printed in an unknown form: {create[:200]}",
-            "it is made disabled on a copy, and where its print says so was not found",
-            "drop the event there if nobody needs it; and report this line as an issue of this project",
+            "a copy's events are made disabled, and no ENABLE or DISABLE was found in what SHOW CREATE EVENT prints",
+            "keep its print, DROP EVENT on the original and run the same command again; make it again, on the side in service, once the window is over; and "
+            "report this line as an issue of this project",
         )
     return f"{match[1]}DISABLE{create[match.end(2) :]}"
 

@@ -80,11 +80,12 @@ def check_unused(session: Session) -> None:
     """
     window = marks(session).get(SERVED)
     if window is not None:
+        identity, _, opened = window.partition(" ")
         raise GuardFailed(
             f"the databases on {session.host.name} were switched to, and users may have worked on them: they are not dropped or imported over",
-            f"the mark `{SERVED}` is on that server, set by the window {window}; only the rollback of that window takes it away",
-            "roll that window back (parallel-build back STACK --window ID, with the first word of it for ID); where its record is lost, and what users "
-            f"did there may go: on {session.host.name}, DELETE FROM {NAME}.mark WHERE name = '{SERVED}'",
+            f"the mark `{SERVED}` is on that server, set by the window {identity}, opened {opened}; only the rollback of that window takes it away",
+            f"roll that window back: parallel-build back STACK --window {identity}; where its record is lost, and what users did there may "
+            f"go: on {session.host.name}, DELETE FROM {NAME}.mark WHERE name = '{SERVED}'",
         )
 
 

@@ -37,8 +37,17 @@ chown mysql "$log"
 timeout 540 "$program" --user=mysql --wsrep-recover --log-error="$log/recover.err" </dev/null >/dev/null 2>&1 || true
 sed -n 's/.*WSREP: Recovered position: *\\([0-9a-f-]*:-\\{0,1\\}[0-9]*\\).*/\\1/p' "$log/recover.err" | tail -n 1
 """
+# $1: the unit. What galera_new_cluster leaves where it was cut off has each later start of the unit begin a cluster of its own, also one after a crash:
+# an old one sets a variable of systemd's, a newer one writes a file that the unit reads.
+FORGET = """
+systemctl unset-environment _WSREP_NEW_CLUSTER
+systemctl show "$1" -p EnvironmentFiles |
+  sed -n 's/^EnvironmentFiles=\\(.*wsrep-new-cluster\\) (ignore_errors=.*/\\1/p' | while read -r left; do rm -f "$left"; done
+"""
 # $1: the folder, $2: the unit. The flag is set in a copy that takes the file's place; galera_new_cluster (re)starts the unit as a first node.
-BOOTSTRAP = """
+BOOTSTRAP = f"""
+forget() {{ set -- "$unit"; {FORGET} }}
+unit=$2; trap 'forget || true' EXIT; trap 'exit 143' HUP INT TERM
 file=$1/grastate.dat
 if [ -f "$file" ]; then
   cp -p "$file" "$file.parallel-build"
@@ -174,6 +183,11 @@ def recovered(host: Access, folder: str) -> SavedState:
 def bootstrap(host: Access, folder: str, unit: str) -> None:
     """Start a node that is down as the first of its cluster. Whoever calls it has proved that no other node runs, and that none has more."""
     host.script(BOOTSTRAP, [folder, unit], timeout=900, cancellable=False)
+
+
+def forget_bootstrap(host: Access, unit: str) -> None:
+    """Have a start of the unit join its cluster, whatever a start as the first node has left behind there."""
+    host.script(FORGET, [unit])
 
 
 def _number(text: str, otherwise: int) -> int:

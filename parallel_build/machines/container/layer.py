@@ -27,6 +27,7 @@ FOREIGN_UNITS = (
     "systemd-udev-trigger.service",
     "console-getty.service",
 )
+SET_BY = "platforms.container.folder sets the folder, and XDG_STATE_HOME that of a lab"
 UNIFIED_SINCE = 256  # systemd's first release that doesn't run on control groups of version 1
 
 
@@ -54,14 +55,14 @@ def mount(machine: Path, root: Path, size: int | None = None) -> None:
     (layer / "upper").chmod(0o755)
     options = f"lowerdir={root},upperdir={layer / 'upper'},workdir={layer / 'work'}"
     if any(":" in str(path) or "," in str(path) for path in (root, machine)):
-        raise MachineFailed(f"{machine} can't hold a machine", "overlayfs takes no path with ':' or ','", "choose another")
+        raise MachineFailed(f"{machine} can't hold a machine", "overlayfs takes no path with ':' or ','", f"choose another: {SET_BY}")
     try:
         run(["mount", "-t", "overlay", "overlay", "-o", options, str(machine / "root")])
     except MachineFailed as error:
         raise MachineFailed(
             f"no layer over {root} can be made in {machine}",
             error.cause,
-            "keep machines on a plain file system such as ext4 or xfs, not on an overlay (as in most containers)",
+            f"keep machines on a plain file system such as ext4 or xfs, not on an overlay (as in most containers): {SET_BY}",
         ) from None
 
 

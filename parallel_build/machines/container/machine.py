@@ -128,7 +128,7 @@ def power_off(folder: Path, name: str, *, timeout: float = 90) -> None:
         raise MachineFailed(
             f"machine {name} did not switch itself off within {timeout:.0f} s",
             "a service inside does not stop",
-            f"read {machine}/console.log, or cut its power with kill()",
+            f"see in {machine}/console.log which one, end it in the machine, then run the same command again",
         )
     network.plug(record.link, False)
 

@@ -93,7 +93,7 @@ def end(machine: Path, record: Record) -> None:
         raise MachineFailed(
             f"processes of machine {record.name} can't be ended",
             "they wait in the kernel, or a new one is started again and again",
-            f"look at `ps` and {machine}",
+            f"see {machine}/console.log, and in `ps -eo pid,stat,args` what is in state D; then run the same command again",
         )
 
 

@@ -290,25 +290,27 @@ def test_a_databases_own_default_is_named(asked: Judge) -> None:
 
 def test_parts_of_a_table_are_named_one_by_one(asked: Judge) -> None:
     asked.before = {
-        ("table", "cloud.host"): {"engine": "InnoDB", "comment": "x" * 90},
-        ("column", "cloud.host.id"): {"type": "bigint"},
+        ("table", "cloud.host"): {"engine": "InnoDB", "comment": "x" * 81, "options": ""},
+        ("column", "cloud.host.id"): {"type": "bigint", "was": "there"},
         ("index", "cloud.host.gone"): {"columns": "id"},
         ("column", "cloud.hostile.id"): {"type": "int"},
         ("view", "cloud.host"): {"definition": "1"},
     }
     asked.after = {
-        ("table", "cloud.host"): {"engine": "MyISAM", "comment": "y" * 80},
+        ("table", "cloud.host"): {"engine": "MyISAM", "comment": "y" * 80, "row_format": ""},
         ("column", "cloud.host.id"): {"type": "bigint", "extra": "auto"},
         ("index", "cloud.host.new"): {"columns": "id"},
         ("column", "cloud.hostile.id"): {"type": "bigint"},
         ("view", "cloud.host"): {"definition": "2"},
     }
     found = compared(Server(schema(table("host"))), Server(schema(table("host", more=" COMMENT 'x'")))).differences
+    assert {each.schema for each in found} == {"cloud"}
     assert [f"{each.object}: {each.kind}: {each.detail}" for each in found] == [
         "column host.id: definition: extra '' became 'auto'",
+        "column host.id: definition: was 'there' became ''",
         "index host.gone: missing: the copy does not have it",
         "index host.new: additional: the original does not have it",
-        f"table host: definition: comment '{'x' * 60}...' (90 characters) became '{'y' * 80}'",
+        f"table host: definition: comment '{'x' * 60}...' (81 characters) became '{'y' * 80}'",
         "table host: definition: engine 'InnoDB' became 'MyISAM'",
     ]
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from parallel_build.database.compare import locate
+from parallel_build.database.compare import fingerprint, locate
 from parallel_build.database.compare.fingerprint import Range
 from parallel_build.database.schema.definitions import Column, Table
-from parallel_build.remote.sql import Session
+from parallel_build.errors import ComparisonFailed
+from parallel_build.remote.sql import Refused, Session
 
 ID, NAME, NOTE = (Column(name, "bigint" if name == "id" else "varchar", "", False, False, "utf8mb4") for name in ("id", "name", "note"))
 Rows = list[tuple[int, str, str]]
@@ -93,13 +94,13 @@ def test_only_some_are_named_and_the_others_counted() -> None:
     words = narrowed(ROWS, ROWS[8:])
     assert words.count("missing") == locate.SAMPLES
     assert "and more rows" not in words, "only so many pieces are looked at, and each had one row"
-    one = [(number, "x", "") for number in range(8)]
+    one = [(number, "x", "") for number in range(locate.SAMPLES + 1)]
     found = Range(Table("cloud", "event", "InnoDB", "", (ID, NAME, NOTE), ("id",), 1, 1, 0), "", 1)
     servers = [Server(one), Server([])]
     for server in servers:
         server._bucket = lambda row: 3  # type: ignore[method-assign]
     words = locate.narrow(cast(Session, servers[0]), cast(Session, servers[1]), found)
-    assert words.count(": missing") == locate.SAMPLES and words.endswith("and more rows (8 seen in the samples)")
+    assert words.count(": missing") == locate.SAMPLES and words.endswith("and more rows (6 seen in the samples)")
     assert all("LIMIT" in statement or "GROUP BY" in statement for server in servers for statement in server.asked)
 
 
@@ -115,3 +116,21 @@ def test_a_long_key_is_cut_and_rows_that_change_again_are_reported() -> None:
 def test_a_row_that_is_gone_meanwhile_has_every_column_changed(column: Column) -> None:
     table = Table("cloud", "event", "InnoDB", "", (ID, NAME, NOTE), ("id",), 1, 1, 0)
     assert column.name in locate._changed_columns(cast(Session, Server(ROWS)), cast(Session, Server([])), Range(table, "", 1), "7")
+
+
+def test_a_row_of_which_no_column_differs_by_itself_differs_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate, "_changed_columns", lambda *_: [])
+    assert narrowed(ROWS, [(7, "other", "note") if row[0] == 7 else row for row in ROWS]) == "id=7: changed row"
+
+
+@pytest.mark.parametrize("at", ["AS b, ", " IN (", "LIMIT 1"])
+def test_a_row_that_can_not_be_put_together_is_reported_with_its_table(at: str) -> None:
+    class Refusing(Server):
+        def rows(self, statement: str) -> list[dict[str, Any]]:
+            if at in statement and (at != "LIMIT 1" or statement.endswith(at)):
+                raise Refused("refused", "out of range", "", fingerprint.OUT_OF_RANGE)
+            return super().rows(statement)
+
+    part = Range(Table("cloud", "event", "InnoDB", "", (ID, NAME, NOTE), ("id",), 1, 1, 0), "", 1)
+    with pytest.raises(ComparisonFailed, match=r"a row of cloud\.event can't be compared"):
+        locate.narrow(cast(Session, Refusing([(1, "a", "b")])), cast(Session, Server([(1, "x", "b")])), part)

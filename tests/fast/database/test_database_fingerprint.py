@@ -204,8 +204,8 @@ def test_only_a_primary_keys_values_are_shown() -> None:
 
 def test_each_column_of_one_row_is_hashed_by_itself() -> None:
     statement = fingerprint.columns_statement(made().table, "abc")
-    for number, each in enumerate((ID, LATIN)):
-        assert f"SHA2({fingerprint.row_text((each,))}, 256) AS c{number}" in statement
+    hashes = (f"SHA2({fingerprint.row_text((each,))}, 256) AS c{number}" for number, each in enumerate((ID, LATIN)))
+    assert statement.startswith(f"SELECT {', '.join(hashes)} FROM `cloud`.`event` ")
     assert statement.endswith(f"WHERE SHA2({fingerprint.row_text((ID,))}, 256) = 'abc' LIMIT 1")
 
 
@@ -232,3 +232,12 @@ def test_a_digest_asks_the_session_that_gave_it() -> None:
     assert asked == [fingerprint.digest_statement(PART), "SELECT CONNECTION_ID() AS c, @@warning_count AS w"]
     with pytest.raises(ComparisonFailed, match=r"cloud\.event"):
         fingerprint.digest(cast(Session, Refusing(fingerprint.OUT_OF_RANGE)), PART)
+
+
+@pytest.mark.parametrize(("rows", "sha", "whole"), [(0, None, True), (3, None, False), (1, None, False), (0, "ab", True)])
+def test_a_digest_of_rows_that_is_nothing_proves_nothing(rows: int, sha: str | None, whole: bool) -> None:
+    class Empty(Answering):
+        def rows(self, statement: str) -> list[dict[str, object]]:
+            return [{"c": 7, "n": rows, "d": sha}]
+
+    assert fingerprint.digest(cast(Session, Empty(7, 0)), PART) == Digest(rows, sha, whole)

@@ -16,8 +16,10 @@ from parallel_build.database.compare import compare, fingerprint
 from parallel_build.database.compare.fingerprint import Range
 from parallel_build.database.compare.judged import Definitions, Difference
 from parallel_build.database.compare.session_pool import Moved, Side
+from parallel_build.database.copy import statements
 from parallel_build.database.schema.definitions import Column, Table
 from parallel_build.errors import Cancelled, ComparisonFailed
+from parallel_build.remote.sql import Refused
 
 ID = Column("id", "bigint", "bigint", False, False, None)
 
@@ -239,7 +241,7 @@ def test_verdicts_of_several_parts_are_added_up() -> None:
     assert whole.unread == {("cloud", "x"), ("cloud", "y")} and not whole.same
 
 
-@pytest.mark.parametrize(("count", "more"), [(1, ""), (compare.SHOWN, ""), (compare.SHOWN + 2, "; and 2 more")])
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (compare.SHOWN, ""), (compare.SHOWN + 1, "; and 1 more")])
 def test_a_verdict_with_differences_names_the_first_of_them(count: int, more: str) -> None:
     found = [Difference("missing", "cloud", f"table t{number}", "gone") for number in range(count)]
     with pytest.raises(ComparisonFailed) as failed:
@@ -276,6 +278,9 @@ def test_large_tables_are_cut_and_come_first() -> None:
     assert names[-3:] == ["aaa", "bbb", "empty"] and set(names[:-3]) == {"event"} and len(names) > 5
     assert all(part.where for part in parts[:-3]) and not any(part.where for part in parts[-3:])
     assert sum(part.weight for part in parts[:-3]) <= fingerprint.DIGEST_BYTES * 4 and parts[-1].weight == 1
+    size = fingerprint.DIGEST_BYTES
+    assert [part.where for part in parts[:-3]] == statements.ranges(tables[1], 1, 400, size, fingerprint.DIGEST_PIECES)
+    assert all(isinstance(part.weight, int) for part in parts)
     just = compare._ranges(cast(Side, Cut(1, 400)), cast(Side, Server()), [whole("event", fingerprint.DIGEST_BYTES)], verdict)
     assert [part.where for part in just] == [""]
 
@@ -286,8 +291,10 @@ def test_what_is_summed_row_by_row_is_cut_into_larger_pieces() -> None:
     verdict = compare.Comparison("a", "b")
     for table in (whole("event", size, engine="MyISAM"), whole("event", fingerprint.RANGE_BYTES * 9, key=())):
         assert len(compare._ranges(cast(Side, Cut(1, 400)), cast(Side, Server()), [table], verdict)) == 1
-    short = Server(packet=fingerprint.DIGEST_PACKET - 1)
-    assert len(compare._ranges(cast(Side, Cut(1, 400)), cast(Side, short), [whole("event", size)], verdict)) == 1
+    short, limited = Server(packet=fingerprint.DIGEST_PACKET - 1), Cut(1, 400)
+    limited.packet = short.packet
+    for left, right in ((Cut(1, 400), short), (limited, Server())):
+        assert len(compare._ranges(cast(Side, left), cast(Side, right), [whole("event", size)], verdict)) == 1
     assert len(compare._ranges(cast(Side, Cut(1, 400)), cast(Side, Server()), [whole("event", size)], verdict)) > 1
 
 
@@ -297,7 +304,9 @@ def test_whole_databases_are_compared_by_their_definitions_then_their_rows(monke
                         [whole("host", 5), whole("event", 7), odd], ["a note"], 12)  # fmt: skip
     asked: list[Any] = []
 
-    def definitions(left: Any, right: Any, names: Any, *, cancel: Any, progress: Any) -> Definitions:
+    def definitions(left: Any, right: Any, names: Any, *, cancel: CancelToken, progress: Any) -> Definitions:
+        cancel.check()
+        progress("reading")
         asked.append((left, right, tuple(names)))
         return found
 
@@ -310,7 +319,7 @@ def test_whole_databases_are_compared_by_their_definitions_then_their_rows(monke
         )
 
     verdict = sides()
-    assert asked == [(left, right, ("cloud", "cloud_usage"))] and reported == ["comparing the definitions"]
+    assert asked == [(left, right, ("cloud", "cloud_usage"))] and reported == ["comparing the definitions", "reading"]
     assert (verdict.source, verdict.target, verdict.tables, verdict.rows, verdict.bytes, verdict.objects) == (
         "olddb1",
         "newdb1",
@@ -321,7 +330,17 @@ def test_whole_databases_are_compared_by_their_definitions_then_their_rows(monke
     )
     assert [each.schema for each in verdict.differences] == ["cloud", "cloud_usage"], "in a sure order"
     assert verdict.not_comparable == ["a note", "cloud.odd: its rows, because of the types of cloud.odd.g (odd(3))"]
+    assert 0 <= verdict.seconds < 60
     assert sides({("cloud", "event")}).tables == 1 and sides(set()).rows == 0
+
+    class Gone(Server):
+        def ask(self, work: Callable[[Any], Any], table: Table) -> Future[Any]:
+            if table.name == "host":
+                raise Moved(("cloud", "host"))
+            return super().ask(work, table)
+
+    left, found.tables = Gone(), [whole("host", fingerprint.DIGEST_BYTES * 2), whole("event", 7)]
+    assert (sides().unread, sides().tables) == ({("cloud", "host")}, 1), "a table that can't even be cut is not compared"
 
 
 def test_each_server_is_opened_with_as_many_sessions_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,6 +353,7 @@ def test_each_server_is_opened_with_as_many_sessions_and_closed(monkeypatch: pyt
         opened.append(f"{host} closed")
 
     def compare_sides(left: str, right: str, names: Any, *, cancel: Any, progress: Any) -> str:
+        assert isinstance(cancel, CancelToken) and progress is print
         return f"{left} and {right}: {', '.join(names)}"
 
     monkeypatch.setattr(compare, "open_side", open_side)
@@ -341,3 +361,37 @@ def test_each_server_is_opened_with_as_many_sessions_and_closed(monkeypatch: pyt
     found = compare.compare(cast(Any, "old"), cast(Any, "new"), ["cloud"], threads=3, cancel=CancelToken(), progress=print)
     assert found == cast(Any, "side of old and side of new: cloud")
     assert opened == [("old", 3), ("new", 3), "new closed", "old closed"]
+
+
+def test_a_table_that_goes_from_the_snapshot_while_its_difference_is_looked_for_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> Difference:
+        raise Moved(("cloud", "event"))
+
+    monkeypatch.setattr(compare, "_row_difference", gone)
+    verdict = verdict_of(Server(sums=6), Server(), [part_of("event", 1, key=()), part_of("host", 1)])
+    assert verdict.unread == {("cloud", "event")} and verdict.same and verdict.rows == 3
+
+
+def test_rows_that_nothing_tells_apart_are_asked_as_each_family_can() -> None:
+    class Family(Server):
+        def __init__(self, family: str) -> None:
+            super().__init__()
+            self.server, self.statements = SimpleNamespace(family=family, name=family), list[str]()
+
+        def rows(self, statement: str) -> list[dict[str, Any]]:
+            self.statements.append(statement)
+            return super().rows(statement)
+
+    left, right = Family("mysql"), Family("mariadb")
+    assert verdict_of(left, right, [part_of("event", 1, key=())]).same
+    assert "ROW_NUMBER()" in left.statements[0] and "@cutover_row" in right.statements[0]
+
+
+def test_a_row_that_a_server_can_not_put_together_is_reported_with_its_table() -> None:
+    class Refusing(Server):
+        def rows(self, statement: str) -> list[dict[str, Any]]:
+            raise Refused("refused", "out of range", "", fingerprint.OUT_OF_RANGE)
+
+    for key in ((), ("id",)):
+        with pytest.raises(ComparisonFailed, match=r"a row of cloud\.event can't be compared"):
+            verdict_of(Refusing(), Server(), [part_of("event", 1, key=key)])

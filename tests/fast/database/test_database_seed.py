@@ -19,7 +19,7 @@ from parallel_build.database.replicate.channel import Position, filters, option_
 from parallel_build.database.server.dialect_table import DIALECTS
 from parallel_build.database.server.dialects import DatabaseServer
 from parallel_build.database.server.settings import server_values
-from parallel_build.errors import ComparisonFailed, GuardFailed
+from parallel_build.errors import ComparisonFailed, GuardFailed, StepFailed
 from parallel_build.operations import compare_seed, takeover
 from parallel_build.operations.context import Context
 from parallel_build.records.run_folder import RunFolder
@@ -217,3 +217,23 @@ def test_new_servers_that_differ_from_each_other_are_seeded_again(
         DatabaseSeed()._compare_tiers(context(tmp_path), record, *cast(Any, tiers))
     assert record.same_at is None
     assert record.baseline is not None, "which is what the next `up` begins again on"
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ("mariadb", f"`STOP SLAVE '{channel.CHANNEL}'` and `RESET SLAVE '{channel.CHANNEL}' ALL` by hand"),
+        ("mysql", f"`STOP REPLICA FOR CHANNEL '{channel.CHANNEL}'` and `RESET REPLICA ALL FOR CHANNEL '{channel.CHANNEL}'` by hand"),
+    ],
+)
+def test_a_channel_that_stays_is_named_with_the_statements_that_remove_it(monkeypatch: pytest.MonkeyPatch, engine: str, words: str) -> None:
+    dialect = next(each for each in DIALECTS if each.family == engine and (engine == "mariadb" or each.stop_replica == "STOP REPLICA"))
+    server = SimpleNamespace(name="newdb1", family=engine, dialect=dialect)
+    done: list[str] = []
+    monkeypatch.setattr(channel, "identify", lambda opened: server)
+    monkeypatch.setattr(channel, "read_status", lambda opened, found: "still there")
+    opened: Any = SimpleNamespace(execute=done.append)
+    with pytest.raises(StepFailed) as caught:
+        channel.end(cast(Any, None), opened)
+    assert words in caught.value.remedy
+    assert [f"`{statement}`" in caught.value.remedy for statement in done] == [True, True]

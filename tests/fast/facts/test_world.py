@@ -19,8 +19,11 @@ from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.guards import world
 from parallel_build.provider.relevance import relevant
 from parallel_build.remote.sql import Refused
+from tests.fast.guards.conftest import refusals_read
 from tests.fast.guards.test_guards import GOOD_NEW, GOOD_OLD
 from tests.fast.sites import VALUES, site
+
+__all__ = ["refusals_read"]
 
 YEAR = 365 * 86400
 FRONTEND = [{"kind": "keepalived", "address": "10.91.0.5"}]

@@ -15,13 +15,21 @@ WITHIN = re.compile(r"\b[A-Z]{2,}(?!s\b)[a-z]|[a-z][A-Z]{2,}\b")
 PRODUCTS = re.compile("MySQL|MariaDB|VMware|XenServer")
 
 
+def ill(text: object) -> str:
+    """What is wrong with a text that an operator reads; empty where nothing is."""
+    if not isinstance(text, str) or not text.strip():
+        return f"it is {text!r}"
+    if re.search(r"\bNone\b", text):
+        return f"it has None in it: {text}"
+    if SHOUTED.search(text) or text.isupper():
+        return f"it is shouted: {text}"
+    return f"it has odd capitals: {text}" if WITHIN.search(PRODUCTS.sub("", text)) else ""
+
+
 def faults(error: GuardFailed) -> list[str]:
     """What is wrong with a refusal's words."""
     parts = {"fact": error.fact, "cause": error.cause, "remedy": error.remedy}
-    found = [f"{name} is {text!r}" for name, text in parts.items() if not isinstance(text, str) or not text.strip()]
-    found += [f"{name} has None in it: {text}" for name, text in parts.items() if re.search(r"\bNone\b", str(text))]
-    found += [f"{name} is shouted: {text}" for name, text in parts.items() if SHOUTED.search(str(text)) or str(text).isupper()]
-    return found + [f"{name} has odd capitals: {text}" for name, text in parts.items() if WITHIN.search(PRODUCTS.sub("", str(text)))]
+    return [f"{name}: {why}" for name, text in parts.items() if (why := ill(text))]
 
 
 @pytest.fixture(autouse=True)

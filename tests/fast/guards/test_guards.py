@@ -311,7 +311,9 @@ def test_packages_of_the_target_with_a_distributions_ending(package: str, fits: 
 
 def test_case_of_table_names_must_be_the_same() -> None:
     other = replace(GOOD_NEW, variables={"lower_case_table_names": "1"})
-    with pytest.raises(GuardFailed, match="lower_case_table_names"):
+    with pytest.raises(
+        GuardFailed, match=r"lower_case_table_names.*`pulumi destroy`; put lower_case_table_names = 0 into .*; then `pulumi up`"
+    ):
         guards.both_sides.database_versions_fit(site(), replace(GOOD_OLD, variables={"lower_case_table_names": "0"}), other)
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parallel_build import guards
 from parallel_build.cloudstack.left_running import SIMULATED, Guest
+from parallel_build.cloudstack.services import MANAGEMENT, UnitState
 from parallel_build.cloudstack.web import WebServer
 from parallel_build.cloudstack.work import Work
 from parallel_build.database.server.galera import GaleraStatus
 from parallel_build.errors import GuardFailed
+from parallel_build.facts.cluster_managers import ClusterManager
+from parallel_build.facts.database_users import AccountUse, DatabaseUse
 from parallel_build.facts.front_places import FrontMachine
 from parallel_build.facts.management_node import DatabaseTarget, ManagementNode
 from parallel_build.facts.original import LeftGuest
 from parallel_build.guards import both_sides, frontend, galera, original, seed, waves, world
 from parallel_build.remote.clock import Clock
 from tests.fast.configuration.test_frontend import DOOR
+from tests.fast.guards.conftest import ill
 from tests.fast.guards.test_guards import AGENTS, GOOD_NEW, GOOD_OLD, KVM, NEWER, OLDER, new, server
 from tests.fast.guards.test_guards_galera import GOOD as NODE
 from tests.fast.guards.test_guards_galera import MEMBERS, NODES, cluster
@@ -27,6 +32,7 @@ from tests.fast.guards.test_guards_seed import REPLICATE, STATUS
 from tests.fast.guards.test_guards_seed import fresh as seeded
 from tests.fast.guards.test_waves import FACTS
 from tests.fast.sites import site
+from tests.fast.steps.test_rehearsal import PASSED, rehearsing
 
 
 def refused(guard: Any, old: Any = GOOD_OLD, fresh: Any = GOOD_NEW, here: Any = None) -> GuardFailed | None:
@@ -67,6 +73,29 @@ def test_notices_are_of_the_work_of_others_and_of_what_stands_before_the_origina
     )
     assert any(line.startswith("warning: kvm1, kvm2 can't be reached and is put aside") for line in found)
     assert "warning: keepalived does not run on front1: 10.91.0.60 would not move there" in found
+    assert [why for line in found if (why := ill(line))] == []
+
+
+def test_what_before_the_database_is_not_closed_and_who_only_reads_are_warnings() -> None:
+    proxy = {"kind": "proxysql", "address": "10.91.0.66", "before": "database"}
+    reading = DatabaseUse(accounts=(AccountUse("billing", "10.0.0.%"), AccountUse("grafana", "%")))
+    found = guards.notices(site(original={"frontend": [proxy, DOOR]}), replace(GOOD_OLD, uses={"olddb1": reading}))
+    assert any("proxysql at 10.91.0.66 stands before the original's database and has no command `close`" in line for line in found)
+    assert any(
+        line.startswith("warning: haproxy at 10.91.0.60 is turned by commands, and no user's call is made through it") for line in found
+    )
+    (readers,) = [line for line in found if "these only read" in line]
+    assert readers.endswith(": account billing@10.0.0.%, account grafana@%")
+    assert [why for line in found if (why := ill(line))] == []
+
+
+@pytest.mark.parametrize(("kind", "declared", "holds"), [
+    ("pacemaker", "pacemaker", True), ("pacemaker", "corosync", True), ("monit", "corosync", False), ("monit", "monit", True),
+])  # fmt: skip
+def test_corosync_is_another_name_of_pacemaker_alone(kind: Any, declared: str, holds: bool) -> None:
+    managed = replace(GOOD_OLD, managers={"olddb1": [ClusterManager(kind, ("mariadb",))]})
+    door = {"kind": declared, "servers": ["olddb1"]}
+    assert (refused(world.nobody_else_starts_the_servers, managed, here=site(original={"frontend": [door]})) is None) is holds
 
 
 # Both sides
@@ -221,6 +250,16 @@ def test_guests_of_an_earlier_window_are_named_with_what_is_given_twice_and_how_
         assert refused(original.nothing_of_an_earlier_window_runs, replace(left, left_running=[again])) is not None
 
 
+@pytest.mark.parametrize(("rows", "holds"), [(1_600_000, True), (1_600_001, False), (1_000_000, True)])
+def test_a_rehearsal_counts_up_to_its_growth_and_some_rows(rows: int, holds: bool, tmp_path: Path) -> None:
+    here = rehearsing(tmp_path)
+    growth = here.configuration.rehearsal.growth
+    record = replace(PASSED, rows=int((1_600_000 - original.ROWS_TOLERATED) / growth))
+    limit = int(record.rows * growth + original.ROWS_TOLERATED)
+    old = replace(GOOD_OLD, rehearsal=record, rows=limit + (rows - 1_600_000))
+    assert (refused(original.rehearsal_passed, old, here=here) is None) is holds
+
+
 # What stands before the original, and a cluster
 
 
@@ -261,8 +300,13 @@ def test_a_lag_that_the_server_does_not_tell_is_a_position() -> None:
     assert error is not None and error.cause == f"it is at {STATUS.applied}" and "newdb1 did not reach" in error.fact
 
 
-@pytest.mark.parametrize(("differences", "cause"), [(["a", "b", "c", "d"], "a; b; c"), (["a"], "a")])
-def test_the_first_differences_of_a_seed_are_named(differences: list[str], cause: str) -> None:
+NOWHERE = "the seed's record does not say where"
+
+
+@pytest.mark.parametrize(
+    ("differences", "cause"), [(["a", "b", "c", "d"], "a; b; c"), (["a"], "a"), ([], NOWHERE), (None, NOWHERE), ("torn", NOWHERE)]
+)
+def test_the_first_differences_of_a_seed_are_named(differences: Any, cause: str) -> None:
     error = refused(seed.seed_was_found_the_same, fresh=seeded(baseline={"same": False, "differences": differences}), here=REPLICATE)
     assert error is not None and error.cause == cause and error.fact == "newdb1 was found different from the original"
 
@@ -310,5 +354,73 @@ def test_a_name_is_shown_with_the_addresses_that_it_stands_for() -> None:
 
 def test_networks_of_a_cloud_of_which_no_names_are_known_are_not_there() -> None:
     unknown = replace(FACTS, names={})
-    error = refused(waves.waves_name_what_is_there, unknown, here=site(routers={"waves": [{"networks": ["net1"]}], "accepted": ["net1"]}))
-    assert error is not None and error.fact.endswith("routers.waves[0].networks: net1, routers.accepted: net1")
+    named = [{"networks": ["net1"]}, {"domain": "gold"}, {"account": "a"}]
+    error = refused(waves.waves_name_what_is_there, unknown, here=site(routers={"waves": named, "accepted": ["net1"]}))
+    assert error is not None and error.fact.endswith(
+        ": routers.waves[0].networks: net1, routers.waves[1].domain: gold, routers.waves[2].account: a, routers.accepted: net1"
+    )
+
+
+# The cause and the remedy of each case
+
+
+@pytest.mark.parametrize(("tables", "words", "remedy"), [
+    (1, "cloud on newdb1 holds 1 tables", "look at what is in it"), (3, "holds 3 tables", "look at what is in it"),
+    (-1, "cloud on newdb1 does not exist", "CREATE DATABASE cloud there"),
+])  # fmt: skip
+def test_a_database_that_is_not_empty_is_looked_at_and_one_that_is_not_there_is_made(tables: int, words: str, remedy: str) -> None:
+    error = refused(guards.new.databases_are_empty, fresh=replace(GOOD_NEW, tables={"cloud_usage": 0, "cloud": tables}))
+    assert error is not None and words in error.fact and error.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("active", "masked", "words"), [(True, True, "is running"), (True, False, "is running"), (False, False, "is not masked")]
+)
+def test_a_unit_that_could_start_is_named_with_why(active: bool, masked: bool, words: str) -> None:
+    unit = UnitState(MANAGEMENT, known=True, active=active, enabled=False, masked=masked)
+    assert fact(guards.new.services_are_fenced, fresh=new(units=[unit])) == f"cloudstack-management on newms1 {words}"
+    other = UnitState("mariadb", known=True, active=True, enabled=True, masked=False)
+    assert refused(guards.new.services_are_fenced, fresh=new(units=[other])) is None
+
+
+def test_long_lists_are_cut() -> None:
+    hosts = [{"name": f"kvm{n}", "state": "Down", "resourcestate": "Enabled"} for n in range(12)]
+    assert fact(original.hosts_are_up, replace(GOOD_OLD, hosts=hosts)).count("(Down)") == 8
+    work = [Work("VM", n, "Starting", f"i-{n}-VM", 9000) for n in range(12)]
+    assert fact(original.nothing_hangs, replace(GOOD_OLD, work=work)).count("-VM") == 8
+    slow = [f"connection {n}" for n in range(12)]
+    assert fact(original.no_transaction_is_long, replace(GOOD_OLD, long_transactions=slow)).count("connection") == 5
+
+
+@pytest.mark.parametrize(("ids", "fact_words", "cause"), [
+    ({"olddb1": 7, "newdb1": 7, "newdb2": 8}, "olddb1 and newdb1 both have server_id 7", "a server ignores events that carry its own number"),
+    ({"olddb1": 1, "newdb1": 0, "newdb2": 8}, "newdb1 has server_id 0", "0 switches replication off"),
+])  # fmt: skip
+def test_numbers_of_servers_that_are_the_same_or_none(ids: dict[str, int], fact_words: str, cause: str) -> None:
+    error = refused(seed.server_ids_differ, fresh=seeded(server_ids=ids), here=REPLICATE)
+    assert error is not None and (error.fact, error.cause) == (fact_words, cause)
+
+
+def test_a_seed_that_leaves_out_changes_is_refused() -> None:
+    error = refused(seed.seed_follows, fresh=seeded(left_out="replicate_ignore_db=cloud"), here=REPLICATE)
+    assert error is not None and error.fact == "newdb1 may pass over changes of olddb1: replicate_ignore_db=cloud"
+    assert "option files of newdb1" in error.remedy and "DatabaseSeed" in error.remedy
+
+
+def test_every_server_that_leads_elsewhere_is_named_also_behind_one_without_a_file_or_an_answer() -> None:
+    elsewhere = ManagementNode(targets=(DatabaseTarget("db.cloud.host", "10.91.0.98"), DatabaseTarget("db.usage.host", "")))
+    facts = replace(GOOD_OLD, nodes={"oldms1": ManagementNode(targets=None), "oldms2": elsewhere})
+    words = fact(world.management_servers_use_the_source, facts)
+    assert (
+        "oldms1 has no db.properties; db.cloud.host of oldms2 is 10.91.0.98, port 3306; db.usage.host of oldms2 is empty, port 3306"
+        in words
+    )
+    assert "of oldms2 is 10.91.0.98" in fact(world.management_servers_use_the_source, replace(facts, nodes={"oldms2": elsewhere}))
+
+
+def test_servers_that_do_not_beat_here_are_of_another_source_and_where_none_runs_they_are_to_be_started() -> None:
+    silent = refused(world.management_servers_beat_here, replace(GOOD_OLD, management=[]))
+    assert silent is not None and silent.remedy == world.WRONG_SOURCE and "oldms1 (has no row), oldms2 (has no row)" in silent.fact
+    down = {name: ManagementNode(runs=False) for name in ("oldms1", "oldms2")}
+    error = refused(world.management_servers_beat_here, replace(GOOD_OLD, nodes=down))
+    assert error is not None and error.remedy == "start them before the upgrade"

@@ -126,6 +126,11 @@ class Units(window_world.Units):
     """Services whose stop has a node leave its cluster."""
 
     def stop_and_fence(self, unit: str, timeout: float = 1, *, patience: float | None = None) -> bool:
+        if self.host.name in NODES and self.state(unit).active:
+            member = self.world.members[self.host.name]  # type: ignore[attr-defined]
+            assert (patience is None) == member.primary, (
+                "one that waits for others does not end by itself, and one that serves has its time"
+            )
         done = super().stop_and_fence(unit, timeout, patience=patience)
         if done and self.host.name in NODES:
             self.world.left(self.host.name)  # type: ignore[attr-defined]
@@ -181,6 +186,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(galera, "saved", saved)
     monkeypatch.setattr(galera, "recovered", recovered)
     monkeypatch.setattr(galera, "bootstrap", lambda host, folder, unit: made.bootstrap(host.name))
+    monkeypatch.setattr(galera, "forget_bootstrap", lambda host, unit: None)
     monkeypatch.setattr(Machine, "run", run)
     monkeypatch.setattr(original_stop, "stop_unmoved", lambda context, stop, start: stop())
     monkeypatch.setattr(original_database, "_note_folder", lambda context: None)
@@ -322,6 +328,45 @@ def test_nobody_joins_a_node_that_somebody_else_has_started_as_the_first(world: 
     assert "olddb2" in missing and world.bootstrapped == ["olddb1"]
 
 
+def test_a_node_that_was_dead_at_the_stop_and_was_started_since_is_joined_by_nobody(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source would take a copy of what that node has, and lose its own."""
+    world.kill("olddb3", machine=True)
+    world.site = world.context.site = site(original=original(), window={"confirmedDown": ["olddb3"]})
+    stop(world)
+    world.lost.clear()
+    world.units["olddb3", DATABASE].update(active=True)
+    world.members["olddb3"] = Member(60)
+    with pytest.raises(StepFailed, match="olddb3 runs as a cluster of its own, and this window had stopped the source as the last"):
+        back(world)
+    assert world.running() == ["olddb3"] and world.down("olddb1")
+    world.units["olddb3", DATABASE].update(active=False, masked=True)
+    world.members["olddb3"].primary = False
+    assert galera_stop.lacking(world.record)["olddb3"] == "it has run as a cluster of its own"
+    (missing,) = back(world)
+    assert "olddb3 has run since this window stopped the source (now 60)" in missing and "grastate.dat" in missing
+    assert world.bootstrapped == ["olddb1"] and sorted(world.running()) == ["olddb1", "olddb2"] and world.wrong == []
+    with monkeypatch.context() as patch:
+        saved = galera.saved
+        patch.setattr(galera, "saved", lambda host, folder: SavedState() if host.name == "olddb3" else saved(host, folder))
+        for _ in range(2):
+            assert back(world) == [] and sorted(world.running()) == sorted(NODES)
+
+
+def test_a_node_that_was_dead_at_the_stop_may_have_joined_by_itself_what_a_rollback_has_started(world: Cluster) -> None:
+    world.kill("olddb3", machine=True)
+    world.site = world.context.site = site(original=original(), window={"confirmedDown": ["olddb3"]})
+    stop(world)
+    world.record.returning = "now"
+    original_database.start(world.context)
+    world.lost.clear()
+    world.units["olddb3", DATABASE].update(active=True)
+    world.starts("olddb3", DATABASE)
+    world.kill("olddb1")
+    assert back(world) == [] and world.bootstrapped == ["olddb1"] and sorted(world.running()) == sorted(NODES)
+
+
 def test_a_start_that_was_begun_with_another_node_is_no_excuse_for_it(world: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     stop(world)
 
@@ -381,6 +426,12 @@ def test_one_that_waits_for_a_cluster_is_stopped_and_the_cluster_started(world: 
     world.members["olddb1"].hangs = True
     assert back(world) == []
     assert world.bootstrapped == ["olddb1"] and sorted(world.running()) == sorted(NODES) and world.wrong == []
+
+
+def test_a_stand_by_node_that_waits_for_the_others_is_not_waited_for(world: Cluster) -> None:
+    world.members["olddb2"].primary = False
+    stop(world)
+    assert all(world.down(name) for name in NODES)
 
 
 def test_a_node_with_which_a_start_was_begun_must_be_asked_before_another_starts_one(world: Cluster) -> None:
@@ -580,6 +631,72 @@ def test_the_first_node_may_start_the_cluster_by_its_own_file(tmp_path: Path) ->
         assert (data / "grastate.dat").read_text() == GRASTATE.format(uuid=UUID, seqno=7, safe=1)
         assert [path.name for path in data.iterdir()] == ["grastate.dat"]
         assert (tmp_path / "started").read_text() == "mariadb.service\n"
+
+
+# What an old galera_new_cluster sets, and a newer one writes; each takes it back at its end, if it comes to that.
+LEAVES = """
+touch FOLDER/variable FOLDER/mariadb-wsrep-new-cluster FOLDER/other
+kill -TERM $PPID; sleep 1
+"""
+SYSTEMD = """
+case $1 in
+  unset-environment) [ "$2" != _WSREP_NEW_CLUSTER ] || rm -f FOLDER/variable ;;
+  show) echo "EnvironmentFiles=FOLDER/other (ignore_errors=yes)"; echo "EnvironmentFiles=FOLDER/mariadb-wsrep-new-cluster (ignore_errors=yes)" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("by", ["the start itself", "the next start"])
+def test_a_start_as_the_first_node_that_was_cut_off_leaves_no_start_of_that_kind_behind(tmp_path: Path, by: str) -> None:
+    texts = {"galera_new_cluster": LEAVES, "systemctl": SYSTEMD}
+    bin_ = programs(tmp_path / "bin", **{name: text.replace("FOLDER", str(tmp_path)) for name, text in texts.items()})
+    host: Any = LocalHost(programs=bin_)
+    if by == "the start itself":
+        with pytest.raises(CommandFailed):
+            galera.bootstrap(host, str(tmp_path), "mariadb")
+    else:  # its shell was killed
+        for name in ("variable", "mariadb-wsrep-new-cluster", "other"):
+            (tmp_path / name).touch()
+        for _ in range(2):
+            galera.forget_bootstrap(host, "mariadb")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "other"]
+
+
+def test_a_node_that_starts_as_a_cluster_of_its_own_is_stopped_again(world: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its wsrep_cluster_address names no other: a plain start of it is one of a first node."""
+    stop(world)
+    world.record.returning = "now"
+    original_database.start(world.context)
+    plain, asked = world.starts, vars(original_galera)["status"]
+
+    def alone(server: str, unit: str) -> None:
+        plain(server, unit)
+        if server == "olddb3":
+            world.members[server] = Member(103)
+
+    def apart(context: Any, server: Any) -> GaleraStatus:
+        found: GaleraStatus = asked(context, server)
+        return replace(found, size=1, incoming=(server.address,)) if server.name == "olddb3" else replace(found, size=2, incoming=("both",))
+
+    monkeypatch.setattr(world, "starts", alone)
+    monkeypatch.setattr(original_galera, "status", apart)
+    (missing,) = original_database.start_replica(world.context)
+    assert "olddb3 runs as a cluster of its own next to olddb1" in missing and "wsrep_cluster_address" in missing
+    assert world.down("olddb3") and sorted(world.running()) == ["olddb1", "olddb2"]
+
+
+def test_a_source_that_starts_as_a_cluster_of_its_own_serves_nobody(world: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.kill("olddb1")
+    asked = vars(original_galera)["status"]
+
+    def apart(context: Any, server: Any) -> GaleraStatus:
+        found: GaleraStatus = asked(context, server)
+        return replace(found, size=1, incoming=(server.address,)) if server.name == "olddb1" else replace(found, size=2, incoming=("both",))
+
+    monkeypatch.setattr(original_galera, "status", apart)
+    with pytest.raises(StepFailed, match="olddb1 runs as a cluster of its own next to olddb2, olddb3"):
+        back(world)
+    assert not world.units["olddb1", DATABASE]["active"] and sorted(world.running()) == ["olddb2", "olddb3"]
 
 
 @pytest.mark.parametrize(("printed", "found"), [(f"WSREP: Recovered position: {UUID}:4711,0-1-9", 4711), ("InnoDB: gone", None)])

@@ -189,6 +189,18 @@ def test_one_that_was_written_to_since_is_not_promoted(monkeypatch: pytest.Monke
     assert replica.done == []
 
 
+def test_one_that_something_keeps_read_only_is_named_with_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(Replica):
+        def execute(self, statement: str, values: Any = None) -> int:
+            return 0
+
+    stage = promoting(monkeypatch, Watched())
+    server = HERE.configuration.original.database.replica
+    assert server is not None
+    with pytest.raises(StepFailed, match=r"olddb2 is still read only.*SHOW PROCESSLIST on olddb2.*then run the same command again"):
+        original_replica.take_over(stage.context, server)
+
+
 class Management(LocalHost):
     """A management server's files in a folder; names are what /etc/hosts there says."""
 

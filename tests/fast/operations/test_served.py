@@ -150,6 +150,14 @@ def test_the_tools_own_database_stays_as_long_as_it_has_the_mark(new: Server, mo
     assert dropped == ([] if kept else [new])
 
 
+def test_the_refusal_has_the_command_that_rolls_its_window_back(new: Server) -> None:
+    new.marks["served"] = VALUE
+    with pytest.raises(
+        GuardFailed, match=f"set by the window {SITE.identity}, opened then;.*parallel-build back STACK --window {SITE.identity};"
+    ):
+        bookkeeping.check_unused(new)  # type: ignore[arg-type]
+
+
 def test_an_existing_server_that_was_switched_to_is_not_given_back_without_its_record(new: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is connected at the moment, and the window's record is lost."""
     new.marks["served"] = VALUE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import socket
 import threading
 import time
 from typing import Any, cast
@@ -16,7 +18,7 @@ from parallel_build.records.host_copy import HostNotes
 from parallel_build.records.record_file import RecordFile, Text
 from parallel_build.records.window import WindowRecord, WindowStore
 from parallel_build.remote.host import Connections
-from tests.fast.sites import site
+from tests.fast.sites import VALUES, site
 
 HERE = site()
 BOTH = {"olddb1": {"machine": "machine of olddb1"}, "newdb1": {"machine": "machine of newdb1"}}
@@ -211,3 +213,19 @@ def test_both_hosts_are_asked_at_once_and_with_a_limit_of_their_own() -> None:
     assert (copies.first.limit, copies.second.limit) == (3.0, 3.0)
     usual = record_hosts.looked_at(HERE, Connections(HERE, CancelToken())).copies
     assert usual is not None and not usual.notes.two and usual.first.limit is None
+
+
+@pytest.mark.processes
+def test_servers_that_take_connections_and_say_nothing_are_asked_side_by_side_and_given_up() -> None:
+    """By the real client, on this machine alone."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        found = copy.deepcopy(VALUES)
+        for side, silent_one in (("original", one), ("new", other)):
+            found[side]["database"]["source"] |= {"sshHost": "127.0.0.1", "sshPort": silent_one.getsockname()[1]}
+        here = site(original=found["original"], new=found["new"], ssh={"connectTimeout": "2s"})
+        connections, began = Connections(here, CancelToken()), time.monotonic()
+        looked = window_standing.look(here, connections)
+        took = time.monotonic() - began
+        connections.close()
+    assert "can't be reached over SSH" in looked.unknown or looked.unknown.startswith("timed out")
+    assert took < window_standing.LIMIT + 5 and looked.record is None and looked.unusable is None

@@ -191,3 +191,19 @@ def test_a_server_that_does_not_answer_is_not_asked_twice(monkeypatch: pytest.Mo
     with pytest.raises(ConnectionFailed, match="does not answer"), sql.session(Socketed()):
         raise AssertionError
     assert tried == [True]
+
+
+def test_where_tls_does_not_come_about_the_servers_own_word_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old server's TLS and ours may have no version in common; PyMySQL has one number for that and for a server that is down."""
+    handshake = pymysql.err.OperationalError(2003, "Can't connect to MySQL server on 'localhost' ([SSL: UNSUPPORTED_PROTOCOL])")
+    tried = answering(monkeypatch, pymysql.err.OperationalError(1045, "Access denied for user 'root'"), handshake)
+    with pytest.raises(ConnectionFailed, match=r"does not let root in through .*Access denied"), sql.session(Socketed()):
+        raise AssertionError
+    assert tried == [True, False]
+
+
+def test_a_second_refusal_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = [pymysql.err.OperationalError(number, "refused") for number in (1045, 1130)]
+    answering(monkeypatch, *refusals)
+    with pytest.raises(ConnectionFailed, match="1130"), sql.session(Socketed()):
+        raise AssertionError

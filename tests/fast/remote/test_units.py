@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from pathlib import Path
@@ -10,9 +11,12 @@ import pytest
 
 from parallel_build.cloudstack import services as services_module
 from parallel_build.cloudstack.services import Services
-from parallel_build.errors import StepFailed
+from parallel_build.errors import CommandFailed, StepFailed
+from parallel_build.operations.fence_new_database import KILL_UNIT, STOP_UNIT
 from parallel_build.operations.hosts_back import peers
+from parallel_build.operations.original_management import put_back
 from parallel_build.project import CODE
+from parallel_build.records.touched import Found
 from parallel_build.remote.units import properties
 from tests.fast.local_host import LocalHost
 
@@ -133,8 +137,8 @@ def test_nothing_asks_systemd_for_bare_values() -> None:
 STOPPING = r"""#!/bin/sh
 echo "$*" >>FOLDER/log
 case "$1" in
-  stop) [ ENDS = no ] || echo inactive >FOLDER/state ;;
-  kill) echo failed >FOLDER/state ;;
+  stop) [ ENDS = no ] || [ ENDS = never ] || echo inactive >FOLDER/state ;;
+  kill) [ ENDS = never ] || echo failed >FOLDER/state ;;
   mask) echo masked >FOLDER/load ;;
   show) [ "$4" = ActiveState ] || { echo "LoadState=$(cat FOLDER/load)"; echo "UnitFileState=masked"; }; echo "ActiveState=$(cat FOLDER/state)" ;;
 esac
@@ -149,8 +153,20 @@ def test_a_unit_that_does_not_end_in_time_is_killed(tmp_path: Path, ends: str, k
     assert services.stop_and_fence("cloudstack-management", patience=1)
     asked = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("show")]
     before, kill = ["disable cloudstack-management", "stop --no-block cloudstack-management"], ["kill --signal=KILL cloudstack-management"]
-    assert asked == [*before, *(kill if killed else []), "mask cloudstack-management", "stop cloudstack-management"]
+    assert asked == [*before, *(kill if killed else []), "mask cloudstack-management", "stop --no-block cloudstack-management"]
     assert not services.stop_and_fence("cloudstack-management", patience=1)
+
+
+def test_a_unit_that_does_not_end_when_it_is_killed_is_not_waited_for(tmp_path: Path) -> None:
+    """A process that waits for a disk that is gone: systemd has it end for three minutes, and then calls the unit failed, whatever still runs."""
+    (tmp_path / "state").write_text("active\n")
+    (tmp_path / "load").write_text("loaded\n")
+    services = Services(host(tmp_path, STOPPING.replace("FOLDER", str(tmp_path)).replace("ENDS", "never")))
+    with pytest.raises(StepFailed, match="cloudstack-management still runs"):
+        services.stop_and_fence("cloudstack-management", patience=0.5)
+    asked = [line for line in (tmp_path / "log").read_text().splitlines() if not line.startswith("show")]
+    stop, kill = "stop --no-block cloudstack-management", "kill --signal=KILL cloudstack-management"
+    assert asked == ["disable cloudstack-management", stop, kill, "mask cloudstack-management", stop, kill], "nothing that waits"
 
 
 def test_a_unit_has_its_own_time_to_end_before_it_is_masked(tmp_path: Path) -> None:
@@ -169,6 +185,8 @@ case "$1" in
   stop)
     if [ -e called-off ]; then rm called-off; echo "Job for $2 canceled." >&2; exit 1; fi
     echo inactive >state ;;
+  start) echo active >state ;;
+  enable) echo enabled >file ;;
   disable) if [ -e read-only ]; then echo "Failed to disable unit: Read-only file system" >&2; exit 1; fi ;;
   mask) if [ -e read-only ]; then echo "Failed to mask unit: Read-only file system" >&2; exit 1; fi; echo masked >load; echo masked >file ;;
   unmask)
@@ -199,10 +217,37 @@ def test_what_can_not_be_masked_is_stopped_all_the_same_and_named(tmp_path: Path
     assert not services.state("mariadb").active
 
 
+@pytest.mark.parametrize(("script", "verb"), [(STOP_UNIT, "stop --no-block"), (KILL_UNIT, "kill --signal=KILL")])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_new_database_is_stopped_or_killed_also_where_it_can_not_be_masked(
+    tmp_path: Path, script: str, verb: str, read_only: bool
+) -> None:
+    services = in_the_way(tmp_path, *(["read-only"] if read_only else []))
+    with pytest.raises(CommandFailed) if read_only else contextlib.nullcontext():
+        services.host.script(script, ["mariadb"])
+    assert f"{verb} mariadb" in (tmp_path / "log").read_text().splitlines()
+
+
 def test_a_mask_in_memory_ends_with_the_next_boot(tmp_path: Path) -> None:
     services = in_the_way(tmp_path, "in-memory", load="masked", file="masked-runtime", state="inactive")
     assert services.state("mariadb").masked and not services.state("mariadb").fenced
     assert services.stop_and_fence("mariadb") and services.state("mariadb").fenced
+
+
+@pytest.mark.parametrize(
+    "found", [Found(True, False, True), Found(True, True, False), Found(False, True, False), Found(False, False, True)]
+)
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_a_unit_is_put_back_as_it_was_found(tmp_path: Path, found: Found, cut_off: bool) -> None:
+    services = in_the_way(tmp_path, "on-disk", load="masked", file="masked", state="inactive")
+    if cut_off and found.active:  # behind its start
+        services.bring_up("cloudstack-usage", enable=found.enabled)
+    for _ in range(2):
+        put_back(services, "cloudstack-usage", found)
+        now = services.state("cloudstack-usage")
+        assert (now.active, now.masked) == (found.active, found.masked)
+    asked = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith(("start", "enable"))]
+    assert asked == (["enable cloudstack-usage"] if found.enabled else []) + (["start cloudstack-usage"] if found.active else [])
 
 
 def test_what_is_masked_in_memory_is_released_there_too(tmp_path: Path) -> None:

@@ -32,8 +32,11 @@ from parallel_build.steps.rehearsal import Rehearsal, parameters
 from parallel_build.steps.window import Window
 from tests.fast.asked_host import AskedHost
 from tests.fast.cloudstack.test_log import UPGRADE, line, read
+from tests.fast.guards.conftest import refusals_read
 from tests.fast.guards.test_guards import GOOD_NEW, GOOD_OLD
 from tests.fast.sites import site, values
+
+__all__ = ["refusals_read"]
 
 MACHINE = {"name": "rehearsal", "address": "10.91.0.51"}
 PASSED = RehearsalRecord(

@@ -68,6 +68,8 @@ def test_the_repository_line_names_its_key(line: str, key: str | None, written: 
 def test_a_line_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         repository_line("http://p jammy 4.22", "KEY")
+    with pytest.raises(ConfigurationError, match=r"it is more than one line, .*without a line break"):
+        repository_line("deb http://p jammy 4.22\ndeb http://q jammy 4.22", "KEY")
 
 
 def test_later_releases_are_kept_away() -> None:
