@@ -66,7 +66,7 @@ class Workload(Component):
                 "declare Workload before Cutover",
             )  # fmt: skip
         super().__init__(name, opts)
-        parameters = {"profile": self.profile.model_dump(mode="json"), "zone": zone}
+        parameters = {"profile": self.profile.document(), "zone": zone}
         step = WorkloadStep(
             self.child("workload"), stack, parameters=parameters, opts=self.options("workload", retain_on_delete=_over(stack))
         )

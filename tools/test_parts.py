@@ -98,6 +98,7 @@ PARTS = (
     _containers("shapes", "all_in_one"),
     _containers("newest", "newest_release"),
     _containers("scale", "drain_load", "scale", timeout=1800),
+    _containers("hosts", "many_hosts", timeout=1800),
     _containers("agents", "agents_path", "live_patch"),
     _containers("el", "el_path"),
     _containers("el-servers", "el_packages", "el_firewall", "el_existing"),

@@ -1,32 +1,33 @@
 """The plug-in: `pytest -p parallel_build.acceptance.suite --pyargs parallel_build.acceptance.lines --cloud-url URL`.
 
 What is there already is taken from the workload (`parallel-build workload`), and only its objects are stopped, changed or deleted. Everything that a test
-makes carries `PREFIX` in its name and is removed at its end, whether the test passed or not.
+makes belongs to an account of the workload, carries `PREFIX` in its name and is removed at its end, whether the test passed or not.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import shlex
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from parallel_build.acceptance.bench import PATIENCE, PREFIX, Bench
+from parallel_build.acceptance.results import FAILED, LONGEST, PASSED, SKIPPED, Outcome, Run
 from parallel_build.cancel import CancelToken
-from parallel_build.cloudstack.api import ApiRefused, Cloud
-from parallel_build.errors import ConfigurationError, ParallelBuildError
+from parallel_build.cloudstack.api import Cloud
+from parallel_build.errors import ConfigurationError
 from parallel_build.plan.cloud import access
-from parallel_build.workload.choices import UNKNOWN_COMMAND, Choices, Item, choose
+from parallel_build.workload import kept
+from parallel_build.workload.choices import Choices, Item, choose
 from parallel_build.workload.profile import Profile
 from parallel_build.workload.run import Workload
-from parallel_build.workload.things import KINDS, Kind
+from parallel_build.workload.things import KINDS
 
-PREFIX = "acceptance"
-LIMIT = 900.0  # seconds one job may take
+POLL = 0.25  # seconds between two questions how a job stands: the suite has a hundred short ones
+KEPT = pytest.StashKey[Run]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,89 +36,61 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cloud-url", help="the API, such as https://cloud.example.org:8443/client/api")
     group.addoption("--cloud-region", help="section of cloudstack.ini")
     group.addoption("--cloud-ca-file", type=Path, help="authorities to check https against")
+    group.addoption("--cloud-server-name", help="name in its certificate, where that is not the address's")
     group.addoption("--cloud-zone", default="", help="name of the zone (default: the first that is enabled)")
     group.addoption("--cloud-passwords", type=Path, help="workload.json of the run folder: passwords from before the upgrade")
-    group.addoption("--cloud-probe", default="", help="command that must succeed for a VM's address: {address} is replaced")
+    group.addoption(
+        "--cloud-probe", default="", help="command that must succeed for a VM's address: {address} is replaced, {type} by its network's"
+    )
+    group.addoption("--cloud-vlan", default="", help="a VLAN that is free in the zone, for a new shared network")
     group.addoption(
         "--cloud-integration", action="append", default=[], help="command of an integrated system that must succeed; may be repeated"
     )
+    group.addoption("--cloud-command-timeout", type=float, default=600.0, help="seconds that one such command may take (default: 600)")
+    group.addoption(
+        "--cloud-patience", type=float, default=PATIENCE, help=f"seconds until what was deleted is gone (default: {PATIENCE:g})"
+    )
+    group.addoption("--cloud-results", type=Path, help="file that the outcome of every test is kept in, as JSON")
+    group.addoption("--cloud-name", default="", help="name of this run in that file")
 
 
-@dataclass
-class Bench:
-    """A cloud under test.
-
-    Attributes:
-        cloud: its API.
-        workload: the workload on it, and its domain.
-        choices: zone, offerings and templates that new things are made of.
-    """
-
-    cloud: Cloud
-    workload: Workload
-    domain: Item
-    choices: Choices
-    undo: list[Callable[[], None]] = field(default_factory=list)
-
-    def name(self) -> str:
-        """A name that nothing else has."""
-        return f"{PREFIX}-{secrets.token_hex(4)}"
-
-    def job(self, command: str, **parameters: Any) -> Item:
-        """Make a call and wait for its job; a command that this cloud does not have skips the test."""
-        try:
-            reply = self.cloud.job(command, timeout=LIMIT, cancel=CancelToken(), **parameters)
-        except ApiRefused as error:
-            if error.code == UNKNOWN_COMMAND:
-                pytest.skip(f"this cloud has no {command}")
-            raise
-        return next((value for value in reply.values() if isinstance(value, dict) and "id" in value), reply)
-
-    def make(self, create: str, delete: str, removal: Mapping[str, str] | None = None, **parameters: Any) -> Item:
-        """Make a thing that is deleted at the test's end unless the test has done so."""
-        made = self.job(create, **parameters)
-
-        def remove() -> None:
-            with contextlib.suppress(ParallelBuildError):
-                self.cloud.job(delete, timeout=LIMIT, cancel=CancelToken(), id=made["id"], **dict(removal or {}))  # type: ignore[arg-type]
-
-        self.undo.append(remove)
-        return made
-
-    def find(self, command: str, identity: object, **parameters: Any) -> Item | None:
-        """One thing by its id, None where the cloud does not list it."""
-        found = self.cloud.list(command, listall="true", **parameters)
-        return next((item for item in found if str(item["id"]) == str(identity)), None)
-
-    def existing(self, kind: Kind) -> list[Item]:
-        """Things of the workload, made before the upgrade.
-
-        A test that has none to work on fails: an empty cloud proves nothing.
-        """
-        found = [item for name, item in sorted(self.workload.items(kind, self.domain).items()) if name.startswith("wl-")]
-        assert found, f"the workload has no {kind.name}: make one with `parallel-build workload STACK create`"
-        return found
-
-    def machine(self, networks: str = "") -> Item:
-        """A new VM of the administrator's, running."""
-        return self.make(
-            "deployVirtualMachine", "destroyVirtualMachine", {"expunge": "true"}, name=self.name(), zoneid=self.choices.zone,
-            templateid=self.choices.templates[0], serviceofferingid=self.choices.service, networkids=networks or self.network()["id"],
-        )  # fmt: skip
-
-    def network(self) -> Item:
-        """A new isolated network."""
-        name = self.name()
-        return self.make(
-            "createNetwork", "deleteNetwork", name=name, displaytext=name, zoneid=self.choices.zone, networkofferingid=self.choices.network
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to keep results."""
+    if config.getoption("--cloud-results"):
+        config.stash[KEPT] = Run(
+            config.getoption("--cloud-name"), datetime.now(UTC).isoformat(timespec="seconds"), str(config.getoption("--cloud-url"))
         )
 
-    def disk(self) -> Item:
-        """A new data disk."""
-        size: dict[str, Any] = {"size": 1} if self.choices.custom_disk else {}
-        return self.make(
-            "createVolume", "deleteVolume", name=self.name(), zoneid=self.choices.zone, diskofferingid=self.choices.disk, **size
-        )
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Keep a test's outcome: a run that is cut off has what it came to."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    run = item.config.stash.get(KEPT, None)
+    if run is not None:
+        before = run.tests.get(item.name, Outcome(PASSED))
+        seconds = before.seconds + report.duration
+        if report.outcome == PASSED:
+            run.tests[item.name] = Outcome(before.outcome, seconds, before.why)
+        else:
+            run.tests[item.name] = Outcome(SKIPPED if report.outcome == SKIPPED else FAILED, seconds, _why(report))
+        run.write(item.config.getoption("--cloud-results"))
+    return report  # type: ignore[return-value]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Say that the run came to its end."""
+    run = session.config.stash.get(KEPT, None)
+    if run is not None:
+        run.whole = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+        run.write(session.config.getoption("--cloud-results"))
+
+
+def _why(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")[:LONGEST]
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr)[:LONGEST]
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +99,10 @@ def cloud(pytestconfig: pytest.Config) -> Cloud:
     url = pytestconfig.getoption("--cloud-url")
     if not url:
         raise ConfigurationError("there is no cloud to test", "--cloud-url is missing", "name its API")
-    return access.open_cloud(url, pytestconfig.getoption("--cloud-region"), pytestconfig.getoption("--cloud-ca-file"))
+    option = pytestconfig.getoption
+    opened = access.open_cloud(url, option("--cloud-region"), option("--cloud-ca-file"), option("--cloud-server-name"))
+    opened.poll = POLL
+    return opened
 
 
 @pytest.fixture(scope="session")
@@ -136,15 +112,14 @@ def chosen(cloud: Cloud, pytestconfig: pytest.Config) -> Choices:
 
 
 @pytest.fixture
-def bench(cloud: Cloud, chosen: Choices) -> Iterator[Bench]:
+def bench(cloud: Cloud, chosen: Choices, pytestconfig: pytest.Config) -> Iterator[Bench]:
     """The cloud under test; what a test made is removed afterwards, the last first."""
     workload = Workload(cloud, CancelToken(), lambda _: None)
     domain = workload.domain()
     assert domain is not None, "there is no workload: make one with `parallel-build workload STACK create`"
-    found = Bench(cloud, workload, domain, chosen)
+    found = Bench(cloud, workload, domain, chosen, pytestconfig.getoption("--cloud-patience"))
     yield found
-    for undo in reversed(found.undo):
-        undo()
+    found.clear()
 
 
 @pytest.fixture(scope="session")
@@ -153,8 +128,27 @@ def passwords(pytestconfig: pytest.Config) -> dict[str, str]:
     path = pytestconfig.getoption("--cloud-passwords")
     if path is None:
         pytest.skip("passwords from before the upgrade are not given: --cloud-passwords runs/STACK/workload.json")
-    found: dict[str, str] = json.loads(path.read_text())["passwords"]
-    return found
+    return kept.read(path)
 
 
-__all__ = ["KINDS", "Bench", "bench", "chosen", "cloud", "passwords", "pytest_addoption"]
+class Probe:
+    """The operator's command that reaches a VM, from wherever it must be reached."""
+
+    def __init__(self, command: str, timeout: float) -> None:
+        self.command, self._timeout = command, timeout
+
+    def reaches(self, address: str, kind: str) -> bool:
+        """Whether it succeeds; without a command nothing is known, and every address counts as reached."""
+        if not self.command:
+            return True
+        words = shlex.split(self.command.replace("{address}", address).replace("{type}", kind))
+        return not subprocess.run(words, capture_output=True, timeout=self._timeout, check=False).returncode
+
+
+@pytest.fixture(scope="session")
+def probe(pytestconfig: pytest.Config) -> Probe:
+    """The command of `--cloud-probe`."""
+    return Probe(pytestconfig.getoption("--cloud-probe"), pytestconfig.getoption("--cloud-command-timeout"))
+
+
+__all__ = ["KINDS", "PREFIX", "Bench", "Item", "Probe", "bench", "chosen", "cloud", "passwords", "probe", "pytest_addoption"]

@@ -22,6 +22,7 @@ MODULES: tuple[str, ...] = (
     "facts",
     "parity",
     "workload",
+    "acceptance",
     "points",
     "rehearse",
     "forecast",

@@ -11,6 +11,7 @@ from parallel_build.cli import DONE, FAILED
 from parallel_build.cloudstack import upgrade_guide
 from parallel_build.plan import facts, report, target
 from parallel_build.plan.stack_templates import write
+from parallel_build.plan.times import Rehearsed
 from parallel_build.records import rehearsal_times
 from parallel_build.remote.host import Connections
 from parallel_build.stack.file import read_stack
@@ -54,10 +55,12 @@ def run(given: argparse.Namespace) -> int:
     target.refuse(plan.old, new, package)
     planned = configuration.model_copy(update={"new": configuration.new.model_copy(update={"version": new})})
     hypervisors = upgrade_guide.unconfigured(planned)
+    record = rehearsal_times.passed_here(planned, site.stack)
+    measured = Rehearsed(record.schema, record.rows) if record else None
     if given.json:
-        print(json.dumps(report.as_document(plan, hypervisors), indent=1))
+        print(json.dumps(report.as_document(plan, hypervisors, measured), indent=1))
     else:
-        print(report.as_text(plan, hypervisors, rehearsal_times.rehearsed(planned, site.stack, "FirstManagement")), end="")
+        print(report.as_text(plan, hypervisors, rehearsal_times.rehearsed(planned, site.stack, "FirstManagement"), measured), end="")
     if given.write_templates:
         print(write(plan, reading.file))
     return FAILED if report.blocked(plan) else DONE

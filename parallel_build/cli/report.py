@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from parallel_build.acceptance import results
 from parallel_build.cli import DONE, report_page, report_rollback
 from parallel_build.cli.run_state import unfinished
 from parallel_build.records.run_folder import RunFolder
@@ -60,6 +61,7 @@ def write(site: Site, folder: RunFolder, target: Path, refresh: int | None = Non
         with contextlib.suppress(ValueError):
             evidence[path.stem] = json.loads(path.read_text())
     log = folder.path / "run.log"
+    tested = results.read(folder.path)
     journal = list(folder.journal())
     old, new = site.configuration.original.version, site.configuration.new.version
     versions = f"move of {new.full} to new servers" if site.configuration.move else f"{old} to {new}"
@@ -75,6 +77,7 @@ def write(site: Site, folder: RunFolder, target: Path, refresh: int | None = Non
         cost=report_rollback.rollback_cost(
             site.configuration, evidence, report_page.runs(report_page.operations(journal)), datetime.now(UTC)
         ),
+        functions=([each.name for each in tested], results.side_by_side(tested)),
         refresh=refresh,
     )
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:

@@ -99,6 +99,7 @@ def page(
     versions: str = "",
     plan: Sequence[tuple[str, Sequence[str]]] = (),
     cost: Sequence[tuple[str, str]] = (),
+    functions: tuple[Sequence[str], Sequence[Sequence[str]]] = ((), ()),
     refresh: int | None = None,
 ) -> str:
     """The page.
@@ -113,6 +114,7 @@ def page(
         versions: from which to which version, as configured.
         plan: what a rollback would do: step and actions, in order.
         cost: what it would cost now: question and answer.
+        functions: names of the acceptance suite's runs, and a row for each test: its name, and what it gave in each run.
         refresh: seconds after which a browser reads the page again; None for never.
     """
     entries = list(journal)
@@ -126,6 +128,7 @@ def page(
         runs=[{"heading": _heading(group), "drawing": drawing(group), "rows": table(group)} for group in parted],
         plan=plan,
         cost=cost,
+        functions={"heads": ("test", *functions[0]), "rows": functions[1]},
         command=f"parallel-build back {stack}",
         noted=[(f"{when} UTC", kind, rest) for when, kind, rest in noted(entries)],
         evidence=[(name, json.dumps(value, indent=1, sort_keys=True, default=str)) for name, value in sorted(evidence.items())],

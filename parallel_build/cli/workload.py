@@ -26,6 +26,9 @@ HELP = (
 )
 
 
+POLL = 0.25  # seconds between two questions how a job stands: there are many short ones
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The stack, what to do, and how much."""
     parser.add_argument("stack")
@@ -46,6 +49,7 @@ def run(given: argparse.Namespace) -> int:
     if given.action != "status":
         _refuse_open_window(reading, given.action)
     cloud = Cloud.original(site) if given.side == "original" else Cloud.new(site)
+    cloud.poll = POLL
     workload = Workload(cloud, CancelToken(), print)
     if given.action == "status":
         return _status(workload, profile)

@@ -66,6 +66,7 @@ class Cloud:
 
     Attributes:
         before_write: asked right before each call that changes something; the call is not made where it raises.
+        poll: seconds between two questions how a job stands.
     Raises:
         ConfigurationError: the file with the authorities' certificates can't be used.
     """
@@ -73,6 +74,7 @@ class Cloud:
     def __init__(self, where: Endpoint, key: Secret, secret: Secret, timeout: float = 30) -> None:
         self.endpoint, self.url = where, where.url
         self.before_write: Callable[[], None] = lambda: None
+        self.poll = 1.0
         self._page_size = 0  # until the cloud allows less than the library asks for
         session = where.session()
         session.max_redirects = 0  # a signed call goes where it was meant to go, or nowhere
@@ -222,7 +224,7 @@ class Cloud:
             reply = self.call("queryAsyncJobResult", jobid=job_id)
             return reply if reply.get("jobstatus") != PENDING else None
 
-        reply = wait_for(f"{command} (job {job_id})", finished, timeout=timeout, cancel=cancel, interval=1, progress=progress)
+        reply = wait_for(f"{command} (job {job_id})", finished, timeout=timeout, cancel=cancel, interval=self.poll, progress=progress)
         result = reply.get("jobresult") or {}
         if reply.get("jobstatus") != SUCCEEDED:
             words = result.get("errortext", json.dumps(result)) if isinstance(result, dict) else str(result)

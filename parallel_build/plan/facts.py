@@ -55,6 +55,7 @@ class Plan:
         work: what the target's scripts do to this cloud's tables; None where scripts or tables could not be read.
         answers: one for each known fault that such an upgrade can meet.
         problems: what could not be read, and why.
+        rows: of all tables, by the server's estimate; 0 where they could not be read.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Plan:
     work: list[TableWork] | None = None
     answers: list[Answer] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    rows: int = 0
     when: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -99,8 +101,10 @@ def of_database(
     ask = sources.sql
     clusters = _answered(problems, "clusters", lambda: _clusters(ask))
     wanted = None if clusters is None else templates.planned(new, given, templates.used(clusters), mirror)
-    work = None if given is None else _answered(problems, "tables", lambda: _work(ask, given, old, new, server))
-    return Plan(name, old, new, given, wanted, work, catalogue(old, new, sources), problems)
+    sizes = None if given is None else _answered(problems, "tables", lambda: _sizes(ask))
+    work = None if given is None or sizes is None else _answered(problems, "tables", lambda: _work(ask, given, old, new, server, sizes))
+    rows = sum(size.rows for size in (sizes or {}).values())
+    return Plan(name, old, new, given, wanted, work, catalogue(old, new, sources), problems, rows)
 
 
 def catalogue(old: CloudStackVersion, new: CloudStackVersion, sources: Sources) -> list[Answer]:
@@ -115,10 +119,15 @@ def _clusters(ask: Ask) -> list[Row]:
         return ask(CLUSTERS_BEFORE_4_20)
 
 
-def _work(ask: Ask, given: TargetPackage, old: CloudStackVersion, new: CloudStackVersion, server: SqlServer) -> list[TableWork]:
+def _sizes(ask: Ask) -> dict[str, Size]:
+    return {f"{row['db']}.{row['name']}".lower(): Size(int(row["row_count"] or 0), int(row["bytes"] or 0)) for row in ask(TABLES)}
+
+
+def _work(
+    ask: Ask, given: TargetPackage, old: CloudStackVersion, new: CloudStackVersion, server: SqlServer, sizes: Mapping[str, Size]
+) -> list[TableWork]:
     if not given.scripts:
         raise Unanswered(f"{given.where} has no schema scripts")
-    sizes = {f"{row['db']}.{row['name']}".lower(): Size(int(row["row_count"] or 0), int(row["bytes"] or 0)) for row in ask(TABLES)}
     return rebuilds.of_scripts(given.scripts, old, new, sizes, rebuilds.columns_of(ask(COLUMNS)), server)
 
 

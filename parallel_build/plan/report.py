@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from parallel_build.cloudstack.releases import is_known, needs, series
+from parallel_build.durations import roughly
+from parallel_build.plan import times
 from parallel_build.plan.facts import Plan
 from parallel_build.plan.faults import Answer, Verdict
 from parallel_build.plan.rebuilds import TableWork, Work
@@ -20,12 +22,15 @@ SHOWN = 200  # characters of a statement
 NO_PACKAGE = "the target's package was not read: name it with --package, or run this again when a new server has it"
 
 
-def as_text(plan: Plan, hypervisors: Sequence[str] = (), rehearsed: str = "", *, by_api: bool = False) -> str:
+def as_text(
+    plan: Plan, hypervisors: Sequence[str] = (), rehearsed: str = "", measured: times.Rehearsed | None = None, *, by_api: bool = False
+) -> str:
     """The plan for a reader.
 
     Args:
         hypervisors: what the guide asks for on hypervisors, a line each.
         rehearsed: how long the first start took in the last rehearsal.
+        measured: what the last rehearsal measured; None where there was none.
         by_api: nothing but an API was asked: tables and packages are left out.
     """
     lines = [f"Plan of {plan.name}: CloudStack {plan.old} to {plan.new}, {plan.when:%Y-%m-%d %H:%M:%S} UTC", "", *_path(plan)]
@@ -33,7 +38,7 @@ def as_text(plan: Plan, hypervisors: Sequence[str] = (), rehearsed: str = "", *,
     if hypervisors:
         lines += ["", f"Hypervisors, before the first management server of {plan.new} starts", *_listed(hypervisors)]
     lines += ["", "To read", *_listed([f"[ ] {each}" for each in reading(plan)])]
-    lines += ["", *([] if by_api else [*_work(plan, rehearsed), ""]), *_faults(plan)]
+    lines += ["", *([] if by_api else [*_work(plan, rehearsed, measured), ""]), *_faults(plan)]
     if plan.problems:
         lines += ["", "Not read", *_listed(plan.problems)]
     return "\n".join(lines) + "\n"
@@ -74,7 +79,7 @@ def _templates(plan: Plan, *, by_api: bool) -> list[str]:
     return lines or _listed(["none: no cluster has a hypervisor with a template of its own"])
 
 
-def _work(plan: Plan, rehearsed: str) -> list[str]:
+def _work(plan: Plan, rehearsed: str, measured: times.Rehearsed | None) -> list[str]:
     if plan.work is None:
         return ["Tables", *_listed([NO_PACKAGE if plan.package is None else "not known: see below"])]
     counts = ", ".join(f"{sum(each.work is work for each in plan.work)} {work.value}" for work in Work)
@@ -83,7 +88,16 @@ def _work(plan: Plan, rehearsed: str) -> list[str]:
         lines += _listed([f"{each.work.value} {each.table} ({each.size.bytes / 1e6:.1f} MB, about {each.size.rows:,} rows), {each.script}"])
         lines += indented(_cut(each.text))
     lines += _listed(["changes that CloudStack makes in its Java classes are in no script: only a rehearsal shows them"])
+    lines += _listed([f"time of this work: {time_of(plan, measured)}"])
     return lines + (_listed([f"first start: {rehearsed}"]) if rehearsed else [])
+
+
+def time_of(plan: Plan, measured: times.Rehearsed | None) -> str:
+    """How long the schema's steps will take, and by what that is known."""
+    if measured is not None:
+        return f"{roughly(measured.seconds(plan.rows))}, by the last rehearsal and the rows that there are now"
+    guessed = times.of_sizes(plan.work or [])
+    return f"about {roughly(guessed)}, a guess by the tables' sizes alone; a rehearsal measures it"
 
 
 def _faults(plan: Plan) -> list[str]:
@@ -115,7 +129,7 @@ def reading(plan: Plan) -> list[str]:
     ]
 
 
-def as_document(plan: Plan, hypervisors: Sequence[str] = ()) -> dict[str, Any]:
+def as_document(plan: Plan, hypervisors: Sequence[str] = (), measured: times.Rehearsed | None = None) -> dict[str, Any]:
     """The plan as plain values."""
     found = plan.needs
     return {
@@ -125,6 +139,7 @@ def as_document(plan: Plan, hypervisors: Sequence[str] = ()) -> dict[str, Any]:
         "templates": None if plan.templates is None else [_template(each) for each in plan.templates],
         "hypervisors": list(hypervisors), "reading": reading(plan),
         "work": None if plan.work is None else [_table(each) for each in plan.work],
+        "seconds": None if plan.work is None else round(times.of_sizes(plan.work) if measured is None else measured.seconds(plan.rows), 1),
         "faults": [_fault(each) for each in plan.answers], "problems": plan.problems,
     }  # fmt: skip
 

@@ -44,8 +44,9 @@ class Choices:
     """What is used.
 
     Attributes:
-        zone, service, disk, network, vpc, tier: ids; "" where the cloud has none and the profile needs none.
+        zone, service, disk, network, vpc, tier, shared: ids; "" where the cloud has none and the profile needs none.
         templates: ids, used in turn.
+        shared_vlan: the offering for shared networks wants a VLAN of the operator's.
         custom_disk: the disk offering leaves the size open.
         unchecked: what could not be asked about room, and why.
     """
@@ -56,6 +57,8 @@ class Choices:
     network: str = ""
     vpc: str = ""
     tier: str = ""
+    shared: str = ""
+    shared_vlan: bool = False
     templates: tuple[str, ...] = ()
     custom_disk: bool = False
     unchecked: tuple[str, ...] = ()
@@ -81,7 +84,16 @@ def choose(cloud: Calls, profile: Profile, zone: str = "") -> Choices:
     )
     tiers = _named([each for each in networks if _true(each.get(TIER_SERVICES))], profile.tier_offering)
     vpcs = _named(_maybe(cloud, "listVPCOfferings", state="Enabled"), profile.vpc_offering)
-    for wanted, offered, name, what in ((profile.networks, plain, profile.network_offering, "network offering for isolated networks"),):
+    shared = [
+        each
+        for each in _named(cloud.list("listNetworkOfferings", state="Enabled", guestiptype="Shared"), profile.shared_offering)
+        if _true(here.get("securitygroupsenabled")) or not _has(each, "SecurityGroup")
+    ]
+    shared.sort(key=lambda each: not _true(each.get("specifyvlan")) if profile.shared_vlans else _true(each.get("specifyvlan")))
+    for wanted, offered, name, what in (
+        (profile.networks, plain, profile.network_offering, "network offering for isolated networks"),
+        (len(profile.shared_vlans), shared, profile.shared_offering, "network offering for shared networks"),
+    ):
         if wanted and not offered:
             raise GuardFailed(
                 f"{cloud.url} has no {what} {name}".rstrip(),
@@ -90,7 +102,7 @@ def choose(cloud: Calls, profile: Profile, zone: str = "") -> Choices:
             )
     found = Choices(
         str(here["id"]), str(service.get("id", "")), str(disk.get("id", "")), _id(plain), _id(vpcs), _id(tiers),
-        _templates(cloud, profile, str(here["id"])), _true(disk.get("iscustomized")),
+        _id(shared), bool(shared) and _true(shared[0].get("specifyvlan")), _templates(cloud, profile, str(here["id"])), _true(disk.get("iscustomized")),
     )  # fmt: skip
     return Choices(**{**vars(found), "unchecked": tuple(_room(cloud, profile, str(here["id"]), service))})
 
@@ -118,6 +130,10 @@ def _id(items: list[Item]) -> str:
 
 def _true(value: object) -> bool:
     return str(value).lower() == "true"
+
+
+def _has(offering: Item, service: str) -> bool:
+    return any(each.get("name") == service for each in offering.get("service") or [])
 
 
 def _maybe(cloud: Calls, command: str, **parameters: Any) -> list[Item]:

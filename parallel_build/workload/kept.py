@@ -23,7 +23,7 @@ def passwords(folder: Path, profile: Profile) -> Passwords:
     """
     path = folder / FILE
     names = [thing.name for thing in things(profile) if thing.kind in (ACCOUNTS, USERS)]
-    known = _read(path)
+    known = read(path)
     found = {name: known.get(name) or password() for name in names}
     text = json.dumps({"profile": profile.digest, "passwords": found}, indent=1)
     try:
@@ -39,7 +39,12 @@ def forget(folder: Path) -> None:
     (folder / FILE).unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Passwords:
+def read(path: Path) -> Passwords:
+    """The passwords of a file; none where it is not there.
+
+    Raises:
+        ConfigurationError: it can't be read.
+    """
     try:
         found = json.loads(path.read_text())["passwords"]
         return {str(name): str(text) for name, text in found.items()}

@@ -16,6 +16,7 @@ from parallel_build.configuration.loading import describe
 from parallel_build.configuration.values import Model
 from parallel_build.errors import ConfigurationError
 
+LATER = {"shared_vlans", "spare_accounts", "subdomains", "shared_offering"}
 UNCHANGED = "nothing has been contacted or changed"
 
 
@@ -33,8 +34,11 @@ class Profile(Model):
         affinity_groups: groups of hosts that VMs avoid each other on.
         addresses: public addresses of networks; each carries a firewall rule and a load-balancer rule.
         remote_access: how many of these addresses also have a VPN for remote access.
+        shared_vlans: a shared network for each of these VLANs, which must be free in the zone.
+        spare_accounts: accounts that own nothing, for tests to delete.
+        subdomains: domains below the workload's own, empty, for tests to delete.
         templates: names of templates, used in turn, such as one of Windows and one of Linux; none for whatever is ready.
-        service_offering, disk_offering, network_offering, vpc_offering, tier_offering: names; "" for the first that fits.
+        service_offering, disk_offering, network_offering, vpc_offering, tier_offering, shared_offering: names; "" for the first that fits.
         disk_gigabytes: size of a data disk, where its offering leaves it open.
     """
 
@@ -49,24 +53,47 @@ class Profile(Model):
     affinity_groups: int = Field(default=0, ge=0, le=500)
     addresses: int = Field(default=0, ge=0, le=500)
     remote_access: int = Field(default=0, ge=0, le=500)
+    shared_vlans: list[int] = Field(default_factory=list, max_length=200)
+    spare_accounts: int = Field(default=0, ge=0, le=500)
+    subdomains: int = Field(default=0, ge=0, le=500)
     templates: list[str] = Field(default_factory=list)
     service_offering: str = ""
     disk_offering: str = ""
     network_offering: str = ""
     vpc_offering: str = ""
     tier_offering: str = ""
+    shared_offering: str = ""
     disk_gigabytes: int = Field(default=1, ge=1, le=10000)
 
     @property
     def digest(self) -> str:
         """What tells one profile from another."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def document(self) -> dict[str, Any]:
+        """All numbers and names; without what came later and is not asked for, so that a workload from before is still the same profile's."""
+        return {name: value for name, value in self.model_dump(mode="json").items() if value or name not in LATER}
 
 
 BUILT_IN = {
     "small": Profile(),
     "medium": Profile(
         accounts=6, users=2, networks=12, vpcs=4, tiers=2, vms=80, disks=30, snapshots=20, affinity_groups=4, addresses=8, remote_access=2
+    ),
+    # 200 things, with some of each that tests may delete.
+    "acceptance": Profile(
+        accounts=6,
+        spare_accounts=3,
+        users=3,
+        subdomains=3,
+        networks=16,
+        vpcs=6,
+        tiers=2,
+        vms=68,
+        disks=36,
+        snapshots=20,
+        affinity_groups=4,
+        addresses=8,
     ),
     "large": Profile(
         accounts=20,

@@ -10,7 +10,7 @@ from typing import Any
 
 from parallel_build.workload.choices import Choices, Item
 from parallel_build.workload.profile import Profile
-from parallel_build.workload.things import ACCOUNTS, BALANCERS, DISKS, GROUPS, SNAPSHOTS, USERS, VMS, VPCS, Thing, named
+from parallel_build.workload.things import ACCOUNTS, BALANCERS, DISKS, GROUPS, SNAPSHOTS, SUBDOMAINS, USERS, VMS, VPCS, Thing, named
 
 Others = Mapping[str, Mapping[str, Item]]
 LETTERS = string.ascii_letters + string.digits
@@ -40,6 +40,8 @@ def request(thing: Thing, profile: Profile, domain: Item, chosen: Choices, passw
     """
     owner = {"account": named("account", thing.account), "domainid": domain["id"]}
     shown = {"name": thing.name, "displaytext": thing.name, **owner}
+    if thing.kind is SUBDOMAINS:
+        return Request(thing.kind.create, {"name": thing.name, "parentdomainid": domain["id"]})
     if thing.kind in (ACCOUNTS, USERS):
         person = {"username": thing.name, "email": f"{thing.name}@example.test", "firstname": "Workload", "lastname": thing.name}
         kind = {"accounttype": "0"} if thing.kind is ACCOUNTS else {}
@@ -71,6 +73,8 @@ def request(thing: Thing, profile: Profile, domain: Item, chosen: Choices, passw
                 "publicipid": others["address"][thing.name]["id"],
             },
         )
+    if thing.vlan is not None:
+        return Request(thing.kind.create, {"name": thing.name, "displaytext": thing.name, **_shared(thing, profile, domain, chosen)})
     return Request(thing.kind.create, {**shown, **_network(thing, profile, chosen, others)})
 
 
@@ -81,6 +85,16 @@ def _network(thing: Thing, profile: Profile, chosen: Choices, others: Others) ->
     return {
         "zoneid": chosen.zone, "networkofferingid": chosen.tier, "vpcid": others["VPC"][named("VPC", thing.tier_of)]["id"],
         "gateway": f"10.{_second(thing.tier_of)}.{tier + 1}.1", "netmask": "255.255.255.0",
+    }  # fmt: skip
+
+
+def _shared(thing: Thing, profile: Profile, domain: Item, chosen: Choices) -> dict[str, Any]:
+    """A network of the whole domain, with addresses of its own."""
+    third = profile.shared_vlans.index(thing.vlan or 0) % 250
+    return {
+        "zoneid": chosen.zone, "networkofferingid": chosen.shared, "vlan": thing.vlan, "acltype": "domain", "domainid": domain["id"],
+        "subdomainaccess": "true", "gateway": f"172.31.{third}.1", "netmask": "255.255.255.0", "startip": f"172.31.{third}.10",
+        "endip": f"172.31.{third}.200",
     }  # fmt: skip
 
 

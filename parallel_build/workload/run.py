@@ -82,12 +82,13 @@ class Workload:
     def items(self, kind: Kind, domain: Item) -> dict[str, Item]:
         """Everything of a kind in the workload's domain by name, whoever made it; nothing of a kind that this API does not have."""
         try:
-            found = self._cloud.list(kind.list, listall="true", domainid=domain["id"], **kind.listing)
+            where = {kind.within: domain["id"]} if kind.within == "domainid" else {}
+            found = self._cloud.list(kind.list, listall="true", **where, **kind.listing)
         except ApiRefused as error:
             if error.code == UNKNOWN_COMMAND:
                 return {}
             raise
-        return {str(item.get(kind.named)): item for item in found if item.get("domainid") == domain["id"]}
+        return {str(item.get(kind.named)): item for item in found if item.get(kind.within) == domain["id"]}
 
     def tagged(self) -> set[str]:
         """Ids of everything that carries the workload's tag."""

@@ -22,6 +22,7 @@ class Kind:
         item: the member of a list's reply.
         tagged: the API's name of its type for tags; "" where it takes none: then it is known by its name within the workload's own domain.
         named: the field that has its name.
+        within: the field that names the workload's domain.
         removal, listing: what is given besides when it is deleted, and when it is listed; root disks come and go with their VMs.
     """
 
@@ -31,11 +32,13 @@ class Kind:
     list: str
     tagged: str = ""
     named: str = "name"
+    within: str = "domainid"
     removal: dict[str, str] = field(default_factory=dict)
     listing: dict[str, str] = field(default_factory=dict)
 
 
 DOMAINS = Kind("domain", "createDomain", "deleteDomain", "listDomains")
+SUBDOMAINS = Kind("subdomain", "createDomain", "deleteDomain", "listDomains", within="parentdomainid", removal={"cleanup": "true"})
 ACCOUNTS = Kind("account", "createAccount", "deleteAccount", "listAccounts")
 USERS = Kind("user", "createUser", "deleteUser", "listUsers", named="username")
 GROUPS = Kind("affinity group", "createAffinityGroup", "deleteAffinityGroup", "listAffinityGroups")
@@ -46,7 +49,7 @@ DISKS = Kind("disk", "createVolume", "deleteVolume", "listVolumes", "Volume", li
 SNAPSHOTS = Kind("snapshot", "createSnapshot", "deleteSnapshot", "listSnapshots", "Snapshot")
 BALANCERS = Kind("load balancer", "createLoadBalancerRule", "deleteLoadBalancerRule", "listLoadBalancerRules", "LoadBalancer")
 # In the order in which they are made; removed in the reverse.
-KINDS = (ACCOUNTS, USERS, GROUPS, VPCS, NETWORKS, VMS, DISKS, SNAPSHOTS, BALANCERS)
+KINDS = (SUBDOMAINS, ACCOUNTS, USERS, GROUPS, VPCS, NETWORKS, VMS, DISKS, SNAPSHOTS, BALANCERS)
 
 
 def named(kind: str, number: int | str) -> str:
@@ -62,6 +65,8 @@ class Thing:
         number: which of its kind; what it needs of others follows from it.
         account: which account owns it.
         needs: kind and number of what must be there first, such as a disk's VM.
+        tier_of: the VPC that a network is a tier of.
+        vlan: of a shared network.
     """
 
     kind: Kind
@@ -69,6 +74,7 @@ class Thing:
     account: int
     needs: tuple[tuple[str, int], ...] = ()
     tier_of: int | None = None
+    vlan: int | None = None
 
     @property
     def name(self) -> str:
@@ -78,7 +84,8 @@ class Thing:
 
 def things(profile: Profile) -> Iterator[Thing]:
     """Everything of a profile, in the order in which it can be made: what depends on another thing comes after it."""
-    yield from (Thing(ACCOUNTS, number, number) for number in range(profile.accounts))
+    yield from (Thing(SUBDOMAINS, number, 0) for number in range(profile.subdomains))
+    yield from (Thing(ACCOUNTS, number, number) for number in range(profile.accounts + profile.spare_accounts))
     for number in range(profile.accounts * profile.users):
         yield Thing(USERS, number, number % profile.accounts)
     yield from (Thing(GROUPS, number, number % profile.accounts) for number in range(profile.affinity_groups))
@@ -87,6 +94,8 @@ def things(profile: Profile) -> Iterator[Thing]:
     for number in range(profile.vpcs * profile.tiers):
         vpc = number // profile.tiers
         yield Thing(NETWORKS, profile.networks + number, vpc % profile.accounts, (("VPC", vpc),), tier_of=vpc)
+    for number, vlan in enumerate(profile.shared_vlans):
+        yield Thing(NETWORKS, _first_shared(profile) + number, 0, vlan=vlan)
     places = list(_places(profile))
     for number in range(profile.vms if places else 0):
         network, account = places[number % len(places)]
@@ -99,11 +108,17 @@ def things(profile: Profile) -> Iterator[Thing]:
 
 
 def _places(profile: Profile) -> Iterator[tuple[int, int]]:
-    """Networks that VMs may stand in, each with its owner."""
+    """Networks that VMs may stand in, each with an account whose VMs may."""
     for number in range(profile.networks):
         yield number, number % profile.accounts
     for number in range(profile.vpcs * profile.tiers):
         yield profile.networks + number, (number // profile.tiers) % profile.accounts
+    for number in range(len(profile.shared_vlans)):
+        yield _first_shared(profile) + number, number % profile.accounts
+
+
+def _first_shared(profile: Profile) -> int:
+    return profile.networks + profile.vpcs * profile.tiers
 
 
 def _of_vm(kind: Kind, number: int, owners: list[int]) -> Thing:

@@ -1,4 +1,7 @@
-"""On a lab: the plan of its stack over SSH, and rollback points: the test upgrade is run, everything is put back, and it is run again."""
+"""On a lab: the plan of its stack over SSH, and rollback points: the test upgrade is run, everything is put back, and it is run again.
+
+The last test is the article's lab: a workload of 200 things, tests of users' functions before and after, three times from the same point.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import json
 
 import pytest
 
+from parallel_build.acceptance.results import FAILED, read
+from parallel_build.workload.profile import BUILT_IN
+from parallel_build.workload.things import counted
 from tests.containers.conftest import LabRunner, tell
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
@@ -49,3 +55,46 @@ def test_a_lab_is_put_back_and_the_test_upgrade_run_again(lab: LabRunner) -> Non
         lab.run("verify", "original")
     lab.run("pulumi", "preview", "--expect-no-changes")
     assert "no points" in lab.run("points", "--remove", "before").stdout
+
+
+ROUNDS = ("after-1", "after-2", "after-3")
+
+
+@pytest.mark.timeout(2700)
+def test_a_workload_of_200_things_is_upgraded_tested_and_put_back_three_times(lab: LabRunner) -> None:
+    wanted = counted(BUILT_IN["acceptance"])
+    assert sum(wanted.values()) == 200
+    tell("workload")
+    create = ("tool", "workload", "lab", "create", "--profile", "acceptance")
+    assert "left out" not in lab.run(*create).stdout
+    there = json.loads(lab.run("tool", "workload", "lab", "status", "--profile", "acceptance").stdout)
+    assert {kind: of["ours"] for kind, of in there["kinds"].items() if wanted.get(kind)} == wanted | {
+        "user": wanted["user"] + wanted["account"]
+    }
+    tell("tests before")
+    lab.run("tool", "acceptance", "lab", "before", "--vlan", "1299")
+    lab.run(*create)
+    lab.run("snapshot", "workload")
+    for name in ROUNDS:
+        tell(f"switch, {name}")
+        lab.run("switch")
+        tell(f"tests {name}")
+        told = lab.run("tool", "acceptance", "lab", name, "--side", "new", "--vlan", "1299", "--against", "before").stdout
+        assert "fails now" not in told
+        tell(f"restore, {name}")
+        lab.run("restore", "workload")
+        assert lab.status()["serving"] == "original"
+        assert json.loads(lab.run("tool", "workload", "lab", "status", "--profile", "acceptance").stdout) == there
+    runs = read(lab.folder / "runs" / "lab")
+    assert [run.name for run in runs] == ["before", *ROUNDS] and all(run.whole for run in runs)
+    assert not [name for run in runs for name, of in run.tests.items() if of.outcome == FAILED]
+    assert len({tuple(run.tests) for run in runs}) == 1, "the same tests each time"
+    page = lab.folder / "report.html"
+    lab.run("tool", "report", "lab", "--output", str(page))
+    text = page.read_text()
+    assert (
+        all(f'<th scope="col">{name}</th>' in text for name in ("before", *ROUNDS))
+        and "a new vm is made stopped started and deleted" in text
+    )
+    lab.run("points", "--remove", "workload")
+    lab.run("tool", "workload", "lab", "remove")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,36 @@ class DatabaseServer:
                     capture_output=True,
                 )
 
+    def keep(self, database: str) -> None:
+        """Keep a database as it is now, to be put back as often as wanted."""
+        self.execute(f"DROP DATABASE IF EXISTS `kept_{database}`")
+        self.execute(f"CREATE DATABASE `kept_{database}`")
+        for table in self._tables(database):
+            self.execute(f"CREATE TABLE `kept_{database}`.`{table}` LIKE `{database}`.`{table}`")
+            self.execute(f"INSERT INTO `kept_{database}`.`{table}` SELECT * FROM `{database}`.`{table}`")
+
+    def put_back(self, database: str, but: Collection[str] = ()) -> None:
+        """Put back the rows of what has changed since; tables that are named stay as they are."""
+        tables = [table for table in self._tables(database) if table not in but]
+        now, kept = (
+            {
+                row["Table"].partition(".")[2]: row["Checksum"]
+                for row in self.rows("CHECKSUM TABLE " + ", ".join(f"`{name}`.`{table}`" for table in tables))
+            }
+            for name in (database, f"kept_{database}")
+        )
+        with self._cursor() as cursor:
+            cursor.execute("SET foreign_key_checks = 0")
+            for table in (table for table in tables if now[table] != kept[table]):
+                cursor.execute(f"TRUNCATE TABLE `{database}`.`{table}`")
+                cursor.execute(f"INSERT INTO `{database}`.`{table}` SELECT * FROM `kept_{database}`.`{table}`")
+
+    def _tables(self, database: str) -> list[str]:
+        found = self.rows(
+            "SELECT TABLE_NAME AS t FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE = 'BASE TABLE'", [database]
+        )
+        return [str(row["t"]) for row in found]
+
     def versions(self) -> dict[str, str]:
         """Return the newest four rows of `version`."""
         return {row["version"]: row["step"] for row in self.rows("SELECT version, step FROM cloud.version ORDER BY id DESC LIMIT 4")}
@@ -232,14 +262,14 @@ class ManagementHost:
         """Start the server with an empty log."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_text("")
+        words, own = self.command()
+        environment = {**os.environ, "STANDIN_ROOT": str(self.root), "PYTHONDONTWRITEBYTECODE": "1", **own}
+        self._process = subprocess.Popen(self._namespace.command(*words), env=environment)
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Return what is run, and its environment."""
         paths = [str(self.root / f"usr/share/cloudstack-{package}/lib") for package in ("common", "management")]
-        environment = {
-            **os.environ,
-            "STANDIN_ROOT": str(self.root),
-            "PYTHONPATH": ":".join(paths),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        self._process = subprocess.Popen(self._namespace.command(sys.executable, "-m", "standin.management"), env=environment)
+        return [sys.executable, "-m", "standin.management"], {"PYTHONPATH": ":".join(paths)}
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask the web server; status 0 where it refuses."""

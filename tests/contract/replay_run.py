@@ -120,7 +120,6 @@ class Users:
     def hypervisor(self, vm: dict[str, Any]) -> None:
         """What is on hypervisors and storage: a VM, a disk, a snapshot; and a tag on it."""
         whose = {"account": vm["account"], "domainid": vm["domainid"]}
-        self.do("updateConfiguration", name="router.version.check", value="false")  # its router is renewed later, in its wave
         made = self.do(
             "deployVirtualMachine", name="fresh", zoneid=vm["zoneid"], templateid=vm["templateid"], serviceofferingid=vm["serviceofferingid"],
             networkids=vm["networkid"], **whose,
@@ -138,6 +137,7 @@ class Users:
 def create(cloud: Cloud) -> None:
     """Everything that users do on the new side."""
     users = Users(cloud)
+    users.do("updateConfiguration", name="router.version.check", value="false")  # routers are renewed later, in their waves
     domain, account = users.people()
     owner = {"account": "ann", "domainid": domain["id"]}
     vm = users.rules(users.things(owner), owner)

@@ -139,9 +139,9 @@ def guest(server: ManagementServer, network: Row) -> Nic:
     )
 
 
-def add(server: ManagementServer, vm_id: int, kind: str, nics: list[Nic]) -> None:
+def add(server: ManagementServer, vm_id: int, kind: str, nics: list[Nic], first_device: int = 0) -> None:
     """Enter the cards of a VM, and its own address into its row."""
-    for device, nic in enumerate(nics):
+    for device, nic in enumerate(nics, first_device):
         mac = nic.mac or random_mac()
         values: dict[str, Any] = {
             "uuid": str(uuid.uuid4()),
@@ -191,3 +191,15 @@ def release(server: ManagementServer, vm_id: int) -> None:
         ):
             cloud.update("user_ip_address", row["id"], state="Free", allocated=None, account_id=None, domain_id=None, is_system=0)
     server.cloud.execute("UPDATE nics SET state = 'Deallocating', removed = %s WHERE instance_id = %s AND removed IS NULL", utcnow(), vm_id)
+
+
+def free_shared(server: ManagementServer, nics: list[Row]) -> None:
+    """Give back the addresses that cards have in shared networks."""
+    for nic in nics:
+        for row in server.cloud.rows(
+            "SELECT ip.id FROM user_ip_address ip JOIN vlan ON vlan.id = ip.vlan_db_id WHERE vlan.network_id = %s AND vlan.vlan_type = 'DirectAttached' "
+            "AND ip.public_ip_address = %s",
+            nic["network_id"],
+            nic["ip4_address"],
+        ):
+            server.cloud.update("user_ip_address", row["id"], state="Free", allocated=None, account_id=None, domain_id=None)

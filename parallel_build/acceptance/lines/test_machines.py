@@ -2,58 +2,59 @@
 
 from __future__ import annotations
 
-from parallel_build.acceptance.suite import Bench
+from typing import Any
+
+from parallel_build.acceptance.bench import Bench, card_in
 from parallel_build.workload.things import VMS
 
 RUNNING, STOPPED = "Running", "Stopped"
+TURNS = {RUNNING: ("stopVirtualMachine", STOPPED), STOPPED: ("startVirtualMachine", RUNNING)}
 
 
-def state(bench: Bench, vm: dict[str, object]) -> object:
-    """A VM's state as it is listed now."""
-    found = bench.find("listVirtualMachines", vm["id"])
-    return found and found["state"]
-
-
-def stop_and_start(bench: Bench, vm: dict[str, object]) -> None:
-    """Stop a VM and start it again; it is left as it was."""
-    for command, wanted in (("stopVirtualMachine", STOPPED), ("startVirtualMachine", RUNNING)):
+def turn(bench: Bench, vm: dict[str, Any]) -> None:
+    """Stop a VM and start it again, or the other way round: it is left as it was, with the addresses that it had."""
+    before = bench.listed("listVirtualMachines", vm)
+    now = str(before["state"])
+    for _ in TURNS:
+        assert now in TURNS, f"{vm['name']} is {now}"
+        command, now = TURNS[now]
         bench.job(command, id=vm["id"])
-        assert state(bench, vm) == wanted
+        bench.listed("listVirtualMachines", vm, state=now)
+    after = bench.listed("listVirtualMachines", vm)
+    addresses = [{nic["networkid"]: nic.get("ipaddress") for nic in each.get("nic", [])} for each in (before, after)]
+    assert addresses[0] == addresses[1], "its addresses are others"
 
 
 def test_a_new_vm_is_made_stopped_started_and_deleted(bench: Bench) -> None:
-    vm = bench.machine()
-    assert state(bench, vm) == RUNNING
-    stop_and_start(bench, vm)
-    bench.job("destroyVirtualMachine", id=vm["id"], expunge="true")
-    assert state(bench, vm) in (None, "Destroyed", "Expunging")
+    network = bench.network()
+    vm = bench.machine(str(network["id"]))
+    card_in(bench.listed("listVirtualMachines", vm, state=RUNNING, **bench.owner), bench.listed("listNetworks", network))
+    turn(bench, vm)
+    bench.expunge(vm)
 
 
 def test_a_vm_from_before_is_stopped_and_started(bench: Bench) -> None:
-    stop_and_start(bench, bench.existing(VMS)[0])
+    turn(bench, bench.existing(VMS)[0])
 
 
 def test_a_vm_from_before_is_deleted(bench: Bench) -> None:
-    last = bench.existing(VMS)[-1]
-    bench.job("destroyVirtualMachine", id=last["id"], expunge="true")
-    assert state(bench, last) in (None, "Destroyed", "Expunging")
+    bench.expunge(bench.existing(VMS)[-1])
 
 
 def test_a_disk_is_added_to_a_vm_and_removed(bench: Bench) -> None:
     for vm in (bench.existing(VMS)[0], bench.machine()):
         disk = bench.disk()
         bench.job("attachVolume", id=disk["id"], virtualmachineid=vm["id"])
-        found = bench.find("listVolumes", disk["id"])
-        assert found is not None and found["virtualmachineid"] == vm["id"]
+        bench.listed("listVolumes", disk, virtualmachineid=vm["id"])
         bench.job("detachVolume", id=disk["id"])
-        found = bench.find("listVolumes", disk["id"])
-        assert found is not None and not found.get("virtualmachineid")
+        assert not bench.listed("listVolumes", disk).get("virtualmachineid"), "it was detached, and is attached"
 
 
 def test_a_network_is_added_to_a_vm_and_removed(bench: Bench) -> None:
-    vm, network = bench.machine(), bench.network()
-    with_nic = bench.job("addNicToVirtualMachine", virtualmachineid=vm["id"], networkid=network["id"])
-    card = next(nic for nic in with_nic["nic"] if nic["networkid"] == network["id"])
-    bench.job("removeNicFromVirtualMachine", virtualmachineid=vm["id"], nicid=card["id"])
-    found = bench.find("listVirtualMachines", vm["id"])
-    assert found is not None and all(nic["networkid"] != network["id"] for nic in found["nic"])
+    network, own = bench.network(), bench.network(gateway="10.252.7.1")
+    for vm in (bench.existing(VMS)[0], bench.machine(str(own["id"]))):
+        bench.job("addNicToVirtualMachine", virtualmachineid=vm["id"], networkid=network["id"])
+        card = card_in(bench.listed("listVirtualMachines", vm), bench.listed("listNetworks", network))
+        bench.job("removeNicFromVirtualMachine", virtualmachineid=vm["id"], nicid=card["id"])
+        left = bench.listed("listVirtualMachines", vm)
+        assert all(nic["networkid"] != network["id"] for nic in left.get("nic", [])), "the card was removed, and is there"

@@ -29,13 +29,14 @@ WHERE = f"set {KEY} and {SECRET}, or write key and secret to cloudstack.ini here
 REMEDY = "take the keys of a user of an account of type Admin in the domain ROOT (registerUserKeys)"
 
 
-def open_cloud(url: str, region: str | None = None, ca_file: Path | None = None) -> Cloud:
+def open_cloud(url: str, region: str | None = None, ca_file: Path | None = None, server_name: str | None = None) -> Cloud:
     """The cloud at that address, by keys that are a root administrator's.
 
     Args:
         url: of the API; `/client/api` where it has no path.
         region: section of `cloudstack.ini`, for several clouds in one file.
         ca_file: authorities to check https against; `verify` of `cloudstack.ini` otherwise, else the system's.
+        server_name: name in its certificate, where that is not the address's.
     Raises:
         ConfigurationError: the address or the keys can't be used.
         GuardFailed: the keys are not a root administrator's.
@@ -46,7 +47,7 @@ def open_cloud(url: str, region: str | None = None, ca_file: Path | None = None)
     remember([key, secret])
     verify = str(found.get("verify") or "")
     authorities = ca_file or (Path(verify).expanduser() if verify.lower() not in ("", "true", "false") else None)
-    cloud = Cloud(Endpoint(address(url), SECTION, authorities), key, secret, TIMEOUT)
+    cloud = Cloud(Endpoint(address(url), SECTION, authorities, server_name), key, secret, TIMEOUT)
     prove(cloud, key)
     return cloud
 

@@ -18,6 +18,7 @@ from ..templates import Templates
 from . import (  # noqa: F401 - a module's commands are registered by importing it
     accounts,
     alerts,
+    cards,
     certificates,
     configurations,
     domains,
@@ -39,6 +40,7 @@ from . import (  # noqa: F401 - a module's commands are registered by importing 
     virtualmachines,
     vmlifecycle,
     volumes,
+    vpcs,
 )
 from .core import COMMANDS, INTERNAL_ERROR, UNAUTHORIZED, UNSUPPORTED, ApiError, Call, Caller
 from .render import Reply, error, render

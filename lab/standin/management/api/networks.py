@@ -1,4 +1,4 @@
-"""Networks and VPCs: listed, made and deleted."""
+"""Networks: listed, made and deleted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .core import PARAM_ERROR, ApiError, Call, Response, command, present, succe
 from .topology import zone_names
 
 QUERY = "SELECT * FROM networks WHERE removed IS NULL"
+#: The list of rules that every cloud has and that lets everything through. [network_acl: default_allow]
+DEFAULT_ALLOW = 2
 
 
 @command("listNetworks")
@@ -119,66 +121,20 @@ def _traffic(call: Call, row: Row) -> Response:
     return {"receivedbytes": int(totals["received"]), "sentbytes": int(totals["sent"])}
 
 
-@command("listVPCs")
-def list_vpcs(call: Call) -> Response:
-    """Return the VPCs with their networks."""
-    rows = visible(call, call.cloud.rows("SELECT * FROM vpc WHERE removed IS NULL ORDER BY id DESC"))
-    return call.page(
-        [
-            vpc_entry(call, row)
-            for row in rows
-            if (
-                call.text("id") in ("", row["uuid"])
-                and call.text("state").lower() in ("", row["state"].lower())
-                and (not call.text("restartrequired") or call.flag("restartrequired") == bool(row["restart_required"]))
-                and call.matches(row["name"])
-            )
-        ],
-        "vpc",
-    )
-
-
-def vpc_entry(call: Call, row: Row) -> Response:
-    """Return one VPC as it is listed."""
-    offering = call.look_up("vpc_offerings", row["vpc_offering_id"])
-    networks = call.cloud.rows(QUERY + " AND vpc_id = %s ORDER BY id", row["id"])
-    return present(
-        {
-            "id": row["uuid"],
-            "name": row["name"],
-            "displaytext": row["display_text"],
-            "state": row["state"],
-            **zone_names(call, row["zone_id"]),
-            "service": services.of_vpc(call, row["id"]),
-            "cidr": row["cidr"],
-            "vpcofferingid": offering.get("uuid"),
-            "vpcofferingname": offering.get("name"),
-            "created": when(row["created"]),
-            **owner(call, row),
-            "network": [network(call, entry) for entry in networks],
-            "restartrequired": bool(row["restart_required"]),
-            "networkdomain": row["network_domain"],
-            "tags": [],
-            "fordisplay": bool(row["display"]),
-            "distributedvpcrouter": bool(row["uses_distributed_router"]),
-            "regionlevelvpc": bool(row["region_level_vpc"]),
-            "redundantvpcrouter": bool(row["redundant"]),
-            "publicmtu": row["public_mtu"],
-            "hasannotations": False,
-        }
-    )
-
-
 @command("createNetwork")
 def create_network(call: Call) -> Response:
-    """Add an isolated network; it is implemented when its first VM starts."""
+    """Add an isolated network or a tier, which is implemented when its first VM starts, or a shared network with its addresses."""
     zone, offering = call.find("data_center", "zoneid"), call.find("network_offerings", "networkofferingid")
-    name = call.required("name")
-    gateway = call.text("gateway", "10.1.1.1")
+    name, vpc, shared = call.required("name"), call.maybe("vpc", "vpcid"), offering["guest_type"] == "Shared"
+    gateway = call.required("gateway") if vpc or shared else call.text("gateway", "10.1.1.1")
     netmask = call.text("netmask", "255.255.255.0")
-    cidr = str(ipaddress.ip_network(f"{gateway}/{netmask}", strict=False))
+    cidr = ipaddress.ip_network(f"{gateway}/{netmask}", strict=False)
+    vlan = f"vlan://{call.required('vlan')}" if offering["specify_vlan"] else None
+    _fits(call, offering, vpc, cidr, vlan)
     sibling = call.cloud.row(QUERY + " AND traffic_type = 'Guest' AND guest_type = 'Isolated' ORDER BY id LIMIT 1")
     account_id, domain_id = new_owner(call)
+    if shared and call.text("domainid") and not call.text("account"):
+        domain_id = call.find("domain", "domainid")["id"]
     account = call.cloud.row("SELECT * FROM account WHERE id = %s", account_id) or {}
     network_id = call.cloud.insert(
         "networks",
@@ -187,25 +143,28 @@ def create_network(call: Call) -> Response:
         display_text=call.text("displaytext", name),
         traffic_type="Guest",
         broadcast_domain_type="Vlan",
+        broadcast_uri=vlan,
         gateway=gateway,
-        cidr=cidr,
+        cidr=str(cidr),
         mode="Dhcp",
         network_offering_id=offering["id"],
         physical_network_id=sibling["physical_network_id"] if sibling else None,
         data_center_id=zone["id"],
-        guru_name="ExternalGuestNetworkGuru",
-        state="Allocated",
+        guru_name="DirectNetworkGuru" if shared else "ExternalGuestNetworkGuru",
+        state="Setup" if shared else "Allocated",
         # Points at another row until its own is there, which the foreign key wants.
         related=call.cloud.value("SELECT MIN(id) FROM networks"),
         domain_id=domain_id,
         account_id=account_id,
         set_fields=0,
-        acl_type="Account",
+        acl_type="Domain" if shared and not call.text("account") else "Account",
         network_domain=account.get("network_domain"),
         guest_type=offering["guest_type"],
         restart_required=0,
         created=utcnow(),
-        specify_ip_ranges=0,
+        specify_ip_ranges=int(shared),
+        vpc_id=vpc["id"] if vpc else None,
+        network_acl_id=DEFAULT_ALLOW if vpc else None,
         display_network=1,
         streched_l2=0,
         redundant=0,
@@ -213,6 +172,8 @@ def create_network(call: Call) -> Response:
         private_mtu=1500,
     )
     call.cloud.update("networks", network_id, related=network_id)
+    if shared:
+        _add_range(call, call.there("networks", network_id), vlan or "vlan://untagged", netmask)
     if call.cloud.has("ntwk_offering_service_map") and call.cloud.has("ntwk_service_map"):
         call.cloud.execute(
             "INSERT INTO ntwk_service_map (network_id, service, provider, created) SELECT %s, service, provider, %s "
@@ -225,6 +186,37 @@ def create_network(call: Call) -> Response:
     assert row is not None
     _event(call, row, "NETWORK.CREATE", "creating")
     return {"network": network(call, row)}
+
+
+def _fits(call: Call, offering: Row, vpc: Row | None, cidr: ipaddress.IPv4Network | ipaddress.IPv6Network, vlan: str | None) -> None:
+    """Refuse what the real one refuses; raises ApiError. [CloudStack 4.22 NetworkServiceImpl, VpcManagerImpl.validateNtwkOffForNtwkInVpc]"""
+    if bool(offering["for_vpc"]) != (vpc is not None):
+        raise ApiError(
+            PARAM_ERROR, "Network offering can be used for VPC networks only" if vpc is None else "Network offering is not for VPCs"
+        )
+    if vpc is not None and not cidr.subnet_of(ipaddress.ip_network(vpc["cidr"])):  # type: ignore[arg-type]
+        raise ApiError(PARAM_ERROR, f"Network cidr {cidr} is not within vpc cidr {vpc['cidr']}")
+    tiers = call.cloud.rows(QUERY + " AND vpc_id = %s", vpc["id"]) if vpc else []
+    if any(cidr.overlaps(ipaddress.ip_network(tier["cidr"])) for tier in tiers):
+        raise ApiError(PARAM_ERROR, f"Network cidr {cidr} crosses other network cidr's of the VPC")
+    if vlan and call.cloud.value("SELECT id FROM networks WHERE removed IS NULL AND broadcast_uri = %s LIMIT 1", vlan):
+        raise ApiError(PARAM_ERROR, f"Network with vlan {vlan} already exists or overlaps with other network vlans in zone")
+
+
+def _add_range(call: Call, row: Row, vlan: str, netmask: str) -> None:
+    """Enter the addresses of a shared network."""
+    first, last = (ipaddress.IPv4Address(call.required(name)) for name in ("startip", "endip"))
+    vlan_id = call.cloud.insert(
+        "vlan", uuid=str(uuid.uuid4()), vlan_id=vlan, vlan_gateway=row["gateway"], vlan_netmask=netmask, ip4_range=f"{first}-{last}",
+        vlan_type="DirectAttached", data_center_id=row["data_center_id"], network_id=row["id"], physical_network_id=row["physical_network_id"],
+        created=utcnow(),
+    )  # fmt: skip
+    for number in range(int(first), int(last) + 1):
+        call.cloud.insert(
+            "user_ip_address", uuid=str(uuid.uuid4()), public_ip_address=str(ipaddress.IPv4Address(number)), data_center_id=row["data_center_id"],
+            vlan_db_id=vlan_id, source_nat=0, one_to_one_nat=0, state="Free", mac_address=number, source_network_id=row["id"],
+            physical_network_id=row["physical_network_id"], is_system=0, is_portable=0, display=1, created=utcnow(),
+        )  # fmt: skip
 
 
 @command("deleteNetwork")
@@ -245,6 +237,9 @@ def delete_network(call: Call) -> Response:
                 call.system_vms.routers.destroy(router)
             except CommandFailed as failure:
                 raise JobFailed(f"Failed to delete network: {failure}") from failure
+        for entry in call.cloud.rows("SELECT id FROM vlan WHERE network_id = %s AND vlan_type = 'DirectAttached'", row["id"]):
+            call.cloud.execute("DELETE FROM user_ip_address WHERE vlan_db_id = %s", entry["id"])
+            call.cloud.execute("DELETE FROM vlan WHERE id = %s", entry["id"])
         call.cloud.update("networks", row["id"], state="Destroy", removed=utcnow())
         _event(call, row, "NETWORK.DELETE", "deleting")
         return {"null": success()}

@@ -10,7 +10,7 @@ from .common import domain_path, visible
 from .core import PARAM_ERROR, ApiError, Call, Response, command, present, success
 
 TABLES = {
-    "UserVm": "vm_instance", "Network": "networks", "Volume": "volumes", "Snapshot": "snapshots", "SecurityGroup": "security_group",
+    "UserVm": "vm_instance", "Network": "networks", "Vpc": "vpc", "Volume": "volumes", "Snapshot": "snapshots", "SecurityGroup": "security_group",
     "PublicIpAddress": "user_ip_address", "FirewallRule": "firewall_rules", "PortForwardingRule": "firewall_rules", "LoadBalancer": "firewall_rules",
 }  # fmt: skip
 

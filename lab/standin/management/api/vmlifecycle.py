@@ -9,6 +9,7 @@ from ...shared.database import Row, utcnow
 from .. import addresses, alerts
 from ..instances import add_root_volume
 from ..jobs import JobFailed
+from .cards import card
 from .common import new_owner
 from .core import INTERNAL_ERROR, PARAM_ERROR, ApiError, Call, Response, command
 from .virtualmachines import virtual_machine
@@ -126,6 +127,9 @@ def destroy_virtual_machine(call: Call) -> Response:
         call.cloud.update("vm_instance", row["id"], state="Destroyed", update_time=now)
         if expunge:
             with call.cloud.transaction():
+                addresses.free_shared(
+                    call.server, call.cloud.rows("SELECT * FROM nics WHERE instance_id = %s AND removed IS NULL", row["id"])
+                )
                 call.cloud.update("vm_instance", row["id"], state="Expunging", removed=now)
                 call.cloud.execute(
                     "UPDATE nics SET removed = %s, state = 'Deallocating' WHERE instance_id = %s AND removed IS NULL", now, row["id"]
@@ -187,33 +191,9 @@ def deploy_virtual_machine(call: Call) -> Response:
         call.cloud.insert("user_vm", id=vm_id, display_name=call.text("displayname", name), update_parameters=1, user_vm_type="UserVM")
         add_root_volume(call.server, vm_id, name, zone["id"], None, template, account_id, domain_id)
         addresses.add(
-            call.server, vm_id, "User", [_card(call, entry, first=index == 0) for index, entry in enumerate(networks) if entry is not None]
+            call.server, vm_id, "User", [card(call, entry, first=index == 0) for index, entry in enumerate(networks) if entry is not None]
         )
     row = call.cloud.row("SELECT * FROM vm_instance WHERE id = %s", vm_id)
     assert row is not None
     start = call.flag("startvm", True)
     return _submit(call, row, lambda vm: _start(call, vm) if start else None, "VM.CREATE", "Starting" if start else "")
-
-
-def _card(call: Call, network: Row, *, first: bool) -> addresses.Nic:
-    used = {
-        row["ip4_address"]
-        for row in call.cloud.rows("SELECT ip4_address FROM nics WHERE network_id = %s AND removed IS NULL", network["id"])
-    }
-    prefix = network["gateway"].rsplit(".", 1)[0]
-    address = next(
-        (f"{prefix}.{last}" for last in range(10, 250) if f"{prefix}.{last}" not in used and f"{prefix}.{last}" != network["gateway"]), None
-    )
-    if address is None:
-        raise ApiError(INTERNAL_ERROR, f"Unable to acquire Guest IP address for network {network['name']}")
-    return addresses.Nic(
-        network["id"],
-        address,
-        "255.255.255.0",
-        network["gateway"],
-        network["guru_name"],
-        network["broadcast_uri"],
-        default=first,
-        mode="Dhcp",
-        mac=addresses.random_mac("02:01"),
-    )

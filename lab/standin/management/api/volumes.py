@@ -174,6 +174,9 @@ def _at_rest(row: Row) -> None:
 def attach_volume(call: Call) -> Response:
     """Attach a data disk to a VM."""
     row, vm = _own(call, "volumes"), _own(call, "vm_instance", "virtualmachineid")
+    if row["account_id"] != vm["account_id"]:
+        # An administrator too: [CloudStack 4.22 VolumeApiServiceImpl.attachVolumeToVM, AccountManagerImpl.checkAccess with sameOwner]
+        raise ApiError(531, f"Entity {row['uuid']} and entity {vm['uuid']} belong to different accounts")
     if row["instance_id"] is not None:
         raise ApiError(PARAM_ERROR, "Please specify a volume that is not attached to any VM.")
     _at_rest(row)
