@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lab import bringup, checksums, faults, network, points, stack, status, takedown, verification
@@ -221,7 +222,10 @@ def _options(lab: Lab, arguments: argparse.Namespace) -> Options:
     for name in ("dump", "usage_dump"):
         if given[name]:
             given[name] = str(Path(given[name]).resolve())
-    return Options(**{name: getattr(base, name) if value is None else value for name, value in given.items()})
+    options = Options(**{name: getattr(base, name) if value is None else value for name, value in given.items()})
+    if options.containers_only and given["hosts"] is None and not lab.exists():
+        return replace(options, hosts="containers")
+    return options
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Secret | None]:
@@ -297,12 +301,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--hosts", choices=("libvirt", "containers"), help="what the new machines are (default: libvirt)")
+    parser.add_argument(
+        "--hosts",
+        choices=("libvirt", "containers"),
+        help="what the new machines are (default: libvirt, or containers where an option is for those only)",
+    )
     parser.add_argument("--management", type=int, choices=(1, 2), help="management servers on each side (default: 2)")
     parser.add_argument(
         "--one-server",
         choices=("original", "both"),
         help="one machine for management, usage and database, on the original or on both sides (containers only)",
+    )
+    parser.add_argument(
+        "--galera", action="store_const", const=True, help="the original's databases are three nodes of a Galera cluster (containers only)"
     )
     parser.add_argument(
         "--family",

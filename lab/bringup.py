@@ -11,7 +11,7 @@ from lab.errors import LabError
 from lab.files import Lab, Options
 from lab.hosts import NO_SERVICE, create, in_parallel, sessions
 from lab.images import base_root, el_root, family_root, guest_image, kvm_available
-from lab.machines import ALL_KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, REHEARSAL, TIME_SERVER, Machine
+from lab.machines import ALL_KVM_HOSTS, OLD_MANAGEMENT, OLD_NODE, OLD_REPLICA, OLD_SOURCE, REHEARSAL, TIME_SERVER, Machine
 from lab.progress import Times
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
@@ -109,6 +109,12 @@ def _check(lab: Lab, options: Options, given: dict[str, Secret | None]) -> None:
         )
     if options.one_server and (options.hosts != "containers" or options.management != 1 or options.families != ("mariadb", "mariadb")):
         raise LabError("--one-server is for one container with MariaDB", "", "give --hosts containers --management 1 and no --database")
+    if options.galera and (
+        options.hosts != "containers" or options.one_server or options.database != "mariadb" or options.family != "debian"
+    ):
+        raise LabError(
+            "--galera is for containers with MariaDB", "", "give --hosts containers, and neither --one-server nor --database mysql"
+        )
     if options.dump:
         if options.original != "created":
             raise LabError(f"--original {options.original} is for a generated database", "a dump was given", "leave one of the two out")
@@ -128,7 +134,7 @@ def _machines(lab: Lab, options: Options) -> list[Machine]:
     hosts = (
         [agent.machine for agent in given_dump.agents(options, _database_key(lab))] if options.dump else ALL_KVM_HOSTS[: options.kvm_hosts]
     )
-    databases_apart = [] if options.one_server else [OLD_SOURCE, OLD_REPLICA]
+    databases_apart = [] if options.one_server else [OLD_SOURCE, OLD_REPLICA, *([OLD_NODE] if options.galera else [])]
     return [*OLD_MANAGEMENT[: options.management], *databases_apart, *hosts]
 
 
@@ -143,7 +149,7 @@ def _machine(lab: Lab, machine: Machine, root: Path) -> None:
     disk = DISK if lab.options().disks else None
     if machine.role in ("source", "replica"):
         family, system = lab.options().database, lab.options().family
-        files, units = (databases.configuration(machine, family, system),), (databases.UNIT[family],)
+        files, units = (databases.configuration(machine, family, system, cluster=lab.options().galera),), (databases.UNIT[family],)
         more, where = (("mariadb-server",), root) if system == "el" else ((), family_root(family))
         create(lab, machine, where, packages.OLD, files=files, units=units, packages=more, disk=disk)
     else:

@@ -10,7 +10,7 @@ from lab import given_dump
 from lab.database import Accounts, DatabasePlan, load, restore
 from lab.files import Lab, Options, System
 from lab.hosts import ROOT_PASSWORD, Sessions, in_parallel
-from lab.machines import OLD_REPLICA, OLD_SOURCE, Machine
+from lab.machines import OLD_NODE, OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
 from parallel_build.configuration.database_combinations import Family
 from parallel_build.database.server.dialects import identify
@@ -49,11 +49,33 @@ innodb_buffer_pool_size = 256M
 {log_size}
 {more}
 """
+CLUSTER = (OLD_SOURCE, OLD_REPLICA, OLD_NODE)
+# Behind the others, and only once the databases are there: a node is started as a part of its cluster from then on.
+CLUSTER_FILE = "/etc/mysql/mariadb.conf.d/zz-galera.cnf"
+CLUSTER_SETTINGS = """[mysqld]
+wsrep_on = ON
+wsrep_provider = /usr/lib/galera/libgalera_smm.so
+wsrep_cluster_name = {cluster}
+wsrep_cluster_address = gcomm://{members}
+wsrep_node_address = {address}
+wsrep_node_name = {name}
+wsrep_sst_method = rsync
+default_storage_engine = InnoDB
+innodb_autoinc_lock_mode = 2
+"""
+# $1: that file. An attempt that was interrupted may have left a node of a cluster.
+APART = """
+[ -e "$1" ] || exit 0
+systemctl stop mariadb
+rm -f "$1" /var/lib/mysql/grastate.dat /var/lib/mysql/gvwstate.dat /var/lib/mysql/galera.cache
+"""
 
 
-def configuration(machine: Machine, family: Family, system: System = "debian") -> File:
+def configuration(machine: Machine, family: Family, system: System = "debian", *, cluster: bool = False) -> File:
     """The database server's configuration file."""
     number, more = (1, "") if machine == OLD_SOURCE else (2, "read_only = 1\nrelay-log = relay-bin")
+    if cluster:
+        number, more = CLUSTER.index(machine) + 1, "log_slave_updates = 1"
     path = EL_CONFIGURATION if system == "el" else CONFIGURATION[family]
     return File(path, SETTINGS.format(number=number, log_size=LOG_SIZE[family], more=more))
 
@@ -76,6 +98,8 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
     primary = opened[OLD_SOURCE]
     family = lab.options().database
     unit = UNIT[family]
+    if lab.options().galera:
+        in_parallel(lambda machine: opened[machine].script(APART, [CLUSTER_FILE], timeout=120), CLUSTER)
     primary.run(["systemctl", "start", unit], timeout=120)  # An attempt that was interrupted may have left it stopped.
     # The replica is copied from the source's files, so nothing of the load needs to be in the binary log.
     with session(primary) as database:
@@ -84,8 +108,41 @@ def fill(lab: Lab, opened: Sessions, source: DatabasePlan | Path | Mapping[str, 
     client = ["ssh", *primary.options(), primary.destination, family, "--init-command='SET SESSION sql_log_bin = 0'"]
     load(client, source, accounts=Accounts(password.reveal()), progress=_reported())
     restore(client, ["ssh", *primary.options(), primary.destination, *DUMP[family]], DATABASES, lab.options().original)
-    if not lab.options().one_server:
+    if lab.options().galera:
+        _join(lab, opened)
+    elif not lab.options().one_server:
         _replicate(lab, primary, opened[OLD_REPLICA], unit)
+
+
+def _join(lab: Lab, opened: Sessions) -> None:
+    """Make a cluster of the source, with what it has, and two further nodes, which get everything from it."""
+    members = ",".join(machine.address for machine in CLUSTER)
+    for machine in CLUSTER:
+        values = {"cluster": f"lab-{lab.name}", "members": members, "address": machine.address, "name": machine.name}
+        opened[machine].write(CLUSTER_FILE, CLUSTER_SETTINGS.format(**values), mode=0o644)
+    in_parallel(lambda machine: opened[machine].run(["systemctl", "stop", "mariadb"], timeout=120), CLUSTER)
+    opened[OLD_SOURCE].run(["galera_new_cluster"], timeout=120)
+    for machine in CLUSTER[1:]:
+        opened[machine].run(["systemctl", "start", "mariadb"], timeout=600)
+    until(
+        "the original's nodes",
+        lambda: set(nodes(opened).values()) == {"Synced of 3"},
+        timeout=60,
+        remedy="see the journals of olddb1 to olddb3",
+    )
+
+
+def nodes(opened: Sessions) -> dict[str, str]:
+    """What each node of the cluster is, "" where it can't be asked."""
+    ask = ["mariadb", "-N", "-B", "-e", "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_size', 'wsrep_local_state_comment')"]
+
+    def one(machine: Machine) -> str:
+        host = opened[machine]
+        shown = host.run(ask, timeout=30, ok=None).stdout.split() if host.reachable() else []
+        found = dict(zip(shown[::2], shown[1::2], strict=False))
+        return f"{found['wsrep_local_state_comment']} of {found['wsrep_cluster_size']}" if len(found) == 2 else ""
+
+    return dict(zip((machine.name for machine in CLUSTER), in_parallel(one, CLUSTER), strict=True))
 
 
 def _replicate(lab: Lab, primary: Host, replica: Host, unit: str) -> None:

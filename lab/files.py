@@ -56,6 +56,7 @@ class Options:
         move: the stack moves the cloud to new servers of the same version, instead of upgrading it.
         original: how the original's databases came about: `created`, `restored` or `restored-old`, see `lab.database.restoring`.
         one_server: sides that are one machine for management, usage and database: `original` or `both`; None for neither.
+        galera: the original's databases are three nodes of a Galera cluster, instead of a source and its replica.
         family: what systems of the original are like: `debian`, or `el`, a shape of Enterprise Linux (see `lab.images.el`).
         new_family: and those of the new servers; None is the original's.
     """
@@ -78,6 +79,7 @@ class Options:
     target: str = "4.22.1.0"
     original: Origin = "created"
     one_server: Literal["original", "both"] | None = None
+    galera: bool = False
     family: System = "debian"
     new_family: System | None = None
 
@@ -90,6 +92,11 @@ class Options:
     def systems(self) -> tuple[System, System]:
         """Families of systems of the original and of the new servers."""
         return self.family, self.new_family or self.family
+
+    @property
+    def containers_only(self) -> bool:
+        """Whether it is something that the lab has no guests for."""
+        return "el" in self.systems or "mysql" in self.families or self.one_server is not None or self.galera
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from lab.machines import (
     NEW_REPLICA,
     NEW_SOURCE,
     OLD_MANAGEMENT,
+    OLD_NODE,
     OLD_REPLICA,
     OLD_SOURCE,
     PACKAGES_PORT,
@@ -172,7 +173,7 @@ def named(lab: Lab, name: str) -> Machine:
     Raises:
         LabError: it has none of that name.
     """
-    known = {machine.name: machine for machine in (*everything(lab.options().management, lab.options().kvm_hosts), REHEARSAL)}
+    known = {machine.name: machine for machine in (*everything(lab.options().management, lab.options().kvm_hosts), OLD_NODE, REHEARSAL)}
     if name not in known:
         raise LabError(f"lab {lab.name} has no machine {name}", f"it has {', '.join(known)}", "")
     return known[name]

@@ -28,6 +28,7 @@ OLD_MANAGEMENT = (
 )
 OLD_SOURCE = Machine("olddb1", "10.91.0.13", "source")
 OLD_REPLICA = Machine("olddb2", "10.91.0.14", "replica")
+OLD_NODE = Machine("olddb3", "10.91.0.15", "replica")  # only where `up --galera` asks for it: then all three are nodes of a cluster
 TIME_SERVER = OLD_MANAGEMENT[0]  # gives the new guests the time; containers have this computer's
 # Addresses between those of the servers and those of the pods, then those behind the pods' and the user's.
 _KVM_ADDRESSES = (21, 22, *range(60, 100), *range(201, 219))
@@ -53,5 +54,5 @@ def new(management: int) -> tuple[Machine, ...]:
 
 
 def everything(management: int, hosts: int = len(KVM_HOSTS)) -> tuple[Machine, ...]:
-    """All machines of a lab."""
+    """All machines of a lab, but for those that an option asks for."""
     return (*original(management, hosts), *new(management))

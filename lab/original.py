@@ -8,7 +8,7 @@ from lab.database import Layout
 from lab.errors import LabError
 from lab.files import Lab, LabSecrets
 from lab.hosts import NO_STARTS, Sessions, in_parallel, really
-from lab.machines import ALL_KVM_HOSTS, OLD_MANAGEMENT, OLD_REPLICA, OLD_SOURCE, Machine
+from lab.machines import ALL_KVM_HOSTS, OLD_MANAGEMENT, OLD_NODE, OLD_REPLICA, OLD_SOURCE, Machine
 from lab.progress import say, until
 from parallel_build.cloudstack.api import ApiRefused, ApiUnavailable, Cloud, Endpoint
 from parallel_build.errors import ConnectionFailed
@@ -72,7 +72,12 @@ def set_up(lab: Lab, opened: Sessions, management: int, agents: list[Agent], enc
     in_parallel(lambda agent: _set_up_agent(opened, agent, addresses), agents)
     in_parallel(
         lambda machine: opened[machine].run(["rm", "-f", NO_STARTS.path], timeout=30),
-        [*servers, *({really(lab, OLD_SOURCE), really(lab, OLD_REPLICA)} - {*servers}), *(agent.machine for agent in agents)],
+        [
+            *servers,
+            *([OLD_NODE] if lab.options().galera else []),
+            *({really(lab, OLD_SOURCE), really(lab, OLD_REPLICA)} - {*servers}),
+            *(agent.machine for agent in agents),
+        ],
     )
     await_whole(lab, agents)
 

@@ -18,7 +18,18 @@ from lab.hosts import ROOT_PASSWORD, repository_address
 from lab.images import base_root, el_root, family_root, guest_image
 from lab.images.el import OPERATOR
 from lab.libvirtd import uri
-from lab.machines import ALL_KVM_HOSTS, BRIDGE, NEW_MANAGEMENT, NEW_REPLICA, NEW_SOURCE, OLD_MANAGEMENT, OLD_SOURCE, REHEARSAL, TIME_SERVER
+from lab.machines import (
+    ALL_KVM_HOSTS,
+    BRIDGE,
+    NEW_MANAGEMENT,
+    NEW_REPLICA,
+    NEW_SOURCE,
+    OLD_MANAGEMENT,
+    OLD_NODE,
+    OLD_SOURCE,
+    REHEARSAL,
+    TIME_SERVER,
+)
 from lab.packages import NEW, OLD
 from parallel_build.configuration import Phase
 from parallel_build.machines.container import machine as container
@@ -131,6 +142,8 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
     if options.one_server:
         original["database"] |= {"source": {"name": OLD_SOURCE.name, "address": OLD_MANAGEMENT[0].address}}
         original["database"].pop("replica")
+    if options.galera:
+        original["database"] = galera(original["database"])
     if options.one_server == "both":
         new |= {"allInOne": True, "management": [{**new["management"][0], "memory": 2560, "disk": 12}]}
         new["database"] = {key: value for key, value in new["database"].items() if key not in ("source", "replica")}
@@ -141,6 +154,12 @@ def adapt(lab: Lab, config: dict[str, Any]) -> None:
         section("new")["network"]["timeServers"] = [TIME_SERVER.address]
         section("ssh")["connectTimeout"] = "60s"  # an emulated guest that is busy takes its time for the handshake
     config[f"{PROJECT_NAME}:platforms"] = _container(lab) if options.hosts == "containers" else _libvirt(lab)
+
+
+def galera(database: dict[str, Any]) -> dict[str, Any]:
+    """The original's database as a cluster: its replica is the first of the stand-by nodes."""
+    node = {"name": OLD_NODE.name, "address": OLD_NODE.address}
+    return {key: value for key, value in database.items() if key != "replica"} | {"nodes": [database["replica"], node]}
 
 
 def _shaped(config: dict[str, Any], options: Options) -> None:

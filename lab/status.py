@@ -9,7 +9,7 @@ import http.client
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lab import libvirtd, machines, stack
+from lab import databases, libvirtd, machines, stack
 from lab.files import Lab
 from lab.hosts import Sessions, in_parallel
 from lab.machines import ALL_KVM_HOSTS, Machine
@@ -70,6 +70,7 @@ class Status:
     replication: dict[str, dict[str, Any] | None]
     target: str = NEW
     one_server: str | None = None
+    nodes: dict[str, str] | None = None
 
     def document(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -98,6 +99,7 @@ def read(lab: Lab, opened: Sessions) -> Status:
         },
         target=OLD if options.move else options.target,
         one_server=options.one_server,
+        nodes=databases.nodes(opened) if options.galera else None,
     )
 
 
@@ -122,8 +124,9 @@ def power(lab: Lab, management: int) -> dict[str, str]:
     guests = {name.removeprefix(f"{stack.STACK}-"): runs for name, runs in libvirtd.domains(lab).items()}
     there = {}
     hosts = lab.options().kvm_hosts
-    for machine in machines.everything(management, hosts):
-        folder = lab.original if machine in machines.original(management, hosts) else lab.new
+    further = (machines.OLD_NODE,) if lab.options().galera else ()
+    for machine in (*machines.everything(management, hosts), *further):
+        folder = lab.original if machine in (*machines.original(management, hosts), *further) else lab.new
         if container.exists(folder, machine.name):
             there[machine.name] = "on" if container.running(folder, machine.name) else "off"
         elif machine.name in guests:
@@ -291,6 +294,7 @@ def text(status: Status) -> str:
             f"{vm['kind']} {vm['name']} on {vm['host']}: {vm['state']}, version {vm['version_api']} by the API, "
             f"{vm['version_appliance']} by itself"
         )
+    lines += [f"node {name}: {state or 'down'}" for name, state in (status.nodes or {}).items()]
     for pair, state in status.replication.items():
         if state is None:
             lines.append(f"replication {pair}: none")

@@ -86,7 +86,9 @@ def original(found: Status, opened: Sessions) -> None:
         problems.append(f"usage on {found.original[0].name} is {found.original[0].units.get('cloudstack-usage')}")
     problems += _system_vms(found, TEMPLATES[OLD])
     pair = found.replication["original"]
-    if not found.one_server and (not pair or not (pair["receiving"] and pair["applying"])):
+    if found.nodes is not None:
+        problems += [f"the original's node {name} is {state or 'down'}" for name, state in found.nodes.items() if state != "Synced of 3"]
+    elif not found.one_server and (not pair or not (pair["receiving"] and pair["applying"])):
         problems.append(f"the original's replica does not follow: {pair}")
     if opened[OLD_SOURCE].run(["grep", "-q", '"closed": null', f"{FOLDER}/window.json"], timeout=30, ok=None).ok:
         problems.append("the window is still open")

@@ -98,11 +98,12 @@ PARTS = (
     _containers("shapes", "all_in_one"),
     _containers("newest", "newest_release"),
     _containers("scale", "drain_load", "scale", timeout=1800),
+    _containers("hosts", "many_hosts", timeout=1800),
     _containers("agents", "agents_path", "live_patch"),
     _containers("el", "el_path"),
     _containers("el-servers", "el_packages", "el_firewall", "el_existing"),
     _containers("el-mixed", "el_mixed"),
-    _containers("galera", "galera"),
+    _containers("galera", "galera", "galera_path", timeout=1800),
     Part("browser", ("-v", "-m", "browser", "tests"), purpose="browser"),
     Part("processes", ("-q", "-m", "processes", "tests/fast", "tests/contract"), purpose=None),
     Part("fast", ("-q",), purpose=None),  # `pytest` as it is typed

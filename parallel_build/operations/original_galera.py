@@ -6,6 +6,7 @@ A node that runs is never started as a first one; a cluster that serves is joine
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,7 @@ from parallel_build.remote.parallel import Workers
 
 SYNC = 900  # seconds within which a node joins, also by a copy of everything
 SETTLE = 60  # seconds that a node which runs has to find the others
+SILENT = 30  # seconds for which a node on its way into the cluster may be out of reach
 SSH = 22
 
 
@@ -59,7 +61,7 @@ def serve(context: Context) -> None:
         no_other_history(apart)
         others = [node.server for node in nodes if node.status.primary] or [_start_first(context, nodes, serving)]
     alone = mine.status.primary or any(server.name == serving.name for server in others)  # it serves, or has started the cluster
-    _join(context, mine, [] if alone else others)
+    _join(context, replace(mine, runs=mine.runs or alone), [] if alone else others)
 
 
 def _settled(context: Context) -> list[Node]:
@@ -79,6 +81,7 @@ def _settled(context: Context) -> list[Node]:
 
 
 def _start_first(context: Context, nodes: list[Node], serving: Server) -> Server:
+    """Have one node start the cluster; which one."""
     prove_alone(nodes)
     nodes = [_at_rest(context, node, serving) for node in nodes]
     chosen = first(nodes, serving.name, proved=serving.name != context.configuration.original.database.source.name)
@@ -89,7 +92,7 @@ def _start_first(context: Context, nodes: list[Node], serving: Server) -> Server
     host = context.host(chosen.server)
     Services(host).release(chosen.unit, enable=_found(context, chosen).enabled)
     galera.bootstrap(host, _folder(chosen), chosen.unit)
-    _await_synced(context, chosen.server)
+    _await_synced(context, chosen.server, chosen.unit)
     return chosen.server
 
 
@@ -211,13 +214,15 @@ def _join(context: Context, node: Node, others: Sequence[Server]) -> None:
             Services(host).release(node.unit, enable=found.enabled)
         context.progress(f"{node.unit} on {node.name} did not run when the window opened, and stays down")
         return
+    if not node.runs:
+        context.progress(f"{node.name} joins the original's cluster")
     known = noted_of(store(context).read(), node.server)
     if (rests(known) or known.get("alone")) and not known.get("joining"):
         _note(context, node.server, joining=now())
     galera.forget_bootstrap(host, node.unit)  # also of one that runs: it may be started again by its own unit
     if started := Services(host).bring_up(node.unit, enable=found.enabled, timeout=SYNC):
         context.progress(f"{node.unit} started on {node.name}")
-    _await_synced(context, node.server)
+    _await_synced(context, node.server, node.unit)
     try:
         if others:
             _prove_together(context, node, others)
@@ -237,14 +242,34 @@ def _note(context: Context, server: Server, **facts: str) -> None:
         records.remember(STEP, **{server.name: {**noted_of(record, server), **facts}})
 
 
-def _await_synced(context: Context, server: Server) -> None:
-    wait_for(
-        f"{server.name} to be Synced in its cluster",
-        lambda: _status_now(context, server).synced,
-        timeout=SYNC,
-        cancel=context.cancel,
-        progress=context.progress,
-    )
+def _await_synced(context: Context, server: Server, unit: str) -> None:
+    """Wait until a node that was started has everything; not for one that dies on the way.
+
+    Raises:
+        StepFailed: its server has ended. ConnectionFailed: it is gone.
+    """
+    silent: list[float] = []  # when it did not answer, since it last did
+
+    def synced() -> bool:
+        if _status_now(context, server).synced:
+            return True
+        try:
+            runs = Services(context.host(server)).state(unit).active
+        except ConnectionFailed:
+            silent.append(time.monotonic())
+            if silent[-1] - silent[0] > SILENT:
+                raise
+            return False
+        silent.clear()
+        if not runs:
+            raise StepFailed(
+                f"{unit} on {server.name} has ended before it was Synced in its cluster",
+                "it was killed, or it can't get what the others have",
+                f"see journalctl -u {unit} on {server.name}, then run the same command again",
+            )
+        return False
+
+    wait_for(f"{server.name} to be Synced in its cluster", synced, timeout=SYNC, cancel=context.cancel, progress=context.progress)
 
 
 def _status_now(context: Context, server: Server) -> GaleraStatus:

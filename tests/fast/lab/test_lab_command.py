@@ -44,6 +44,22 @@ class TestWords:
     def test_a_new_lab_has_the_defaults(self, lab: Lab) -> None:
         assert command._options(lab, command._parser().parse_args(["up"])) == Options()
 
+    @pytest.mark.parametrize(
+        "words", [["--family", "el"], ["--new-family", "el"], ["--galera"], ["--one-server", "both"], ["--new-database", "mysql"]]
+    )
+    def test_what_there_are_no_guests_for_is_made_of_containers(self, lab: Lab, words: list[str]) -> None:
+        assert command._options(lab, command._parser().parse_args(["up", *words])).hosts == "containers"
+        given = command._parser().parse_args(["up", *words, "--hosts", "libvirt"])
+        assert command._options(lab, given).hosts == "libvirt", "refused later, with the cause"
+        lab.begin(Options())
+        assert command._options(lab, command._parser().parse_args(["up", *words])).hosts == "libvirt"
+
+    def test_a_cluster_has_its_source_first_and_no_replica(self, lab: Lab) -> None:
+        servers = [{"name": name, "address": f"10.91.0.{number}"} for name, number in (("olddb1", 13), ("olddb2", 14), ("olddb3", 15))]
+        assert stack.galera({"source": servers[0], "replica": servers[1], "engine": "mariadb"}) == {
+            "source": servers[0], "nodes": servers[1:], "engine": "mariadb",
+        }  # fmt: skip
+
     def test_the_name_may_stand_on_either_side(self) -> None:
         for words in (["--name", "x", "status"], ["status", "--name", "x"]):
             assert command._parser().parse_args(words).name == "x"

@@ -147,7 +147,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Cluster:
         monkeypatch.setattr(module, "store", lambda context: Records(context.connections))
     for module in (original_galera, original_database, prove_original_down):
         monkeypatch.setattr(module, "Services", Units)
-    hurry(monkeypatch)
+    hurry(monkeypatch, original_galera)
     made = Cluster()
 
     def reach(host: Machine) -> Member:
@@ -259,6 +259,29 @@ def test_a_node_that_is_gone_for_good_keeps_nobody_and_is_listed(world: Cluster)
     (missing,) = back(world)
     assert missing.startswith("node olddb3: olddb3 can't be reached over SSH")
     assert sorted(world.running()) == ["olddb1", "olddb2"] and world.wrong == []
+
+
+@pytest.mark.parametrize("machine", [False, True], ids=["its server", "its machine"])
+def test_a_node_that_dies_on_its_way_into_the_cluster_is_listed_and_not_waited_for(
+    world: Cluster, monkeypatch: pytest.MonkeyPatch, machine: bool
+) -> None:
+    stop(world)
+    starts = Cluster.starts
+
+    def dying(self: Cluster, server: str, unit: str) -> None:
+        starts(self, server, unit)
+        if server == "olddb2":
+            self.kill(server, machine=machine)
+
+    monkeypatch.setattr(Cluster, "starts", dying)
+    (missing,) = back(world)
+    assert missing.startswith("node olddb2: ")
+    assert ("can't be reached over SSH" if machine else "mariadb on olddb2 has ended before it was Synced") in missing, missing
+    assert "olddb2 joins the original's cluster" in world.reported
+    assert sorted(world.running()) == ["olddb1", "olddb3"] and world.wrong == []
+    monkeypatch.setattr(Cluster, "starts", starts)
+    world.lost.clear()
+    assert back(world) == [] and sorted(world.running()) == sorted(NODES)
 
 
 def test_one_that_the_operator_has_switched_off_is_not_missing(world: Cluster) -> None:
