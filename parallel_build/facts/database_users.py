@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from parallel_build.database.copy.account import COPY_USER
 from parallel_build.database.replicate import channel, pair_status
@@ -21,6 +23,7 @@ OWN = frozenset(
 THREADS = frozenset({"", "system user", "event_scheduler", "unauthenticated user"})
 REPLICATING = frozenset({"REPLICATION SLAVE", "REPLICATION REPLICA"})
 REPLICA_ONLY = REPLICATING | {"USAGE", "REPLICATION CLIENT", "BINLOG MONITOR", "SLAVE MONITOR", "REPLICA MONITOR"}
+PASSING = 5.0  # seconds in which sessions without a place are gone
 GRANTS = (
     "SELECT GRANTEE AS g, PRIVILEGE_TYPE AS p FROM information_schema.USER_PRIVILEGES UNION "
     "SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES UNION "
@@ -128,16 +131,25 @@ def _account(user: str, host: str, granted: set[str]) -> AccountUse:
 
 
 def _clients(database: Session, own: str) -> tuple[Client, ...]:
-    rows = database.rows(
-        f"SELECT USER AS u, HOST AS h, DB AS d FROM {processes.table(database)} WHERE ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'"
-    )
-    found = {(str(row["u"] or ""), _place(str(row["h"] or "")), str(row["d"] or "")) for row in rows}
     known = THREADS | (OWN - {"root"})
+    rows = [row for row in _settled(database) if str(row["u"] or "") not in known]
+    found = {(str(row["u"]), _place(str(row["h"] or "")), str(row["d"] or "")) for row in rows}
     return tuple(
         Client(user, host, tuple(addresses_of(database.host, host)), schema)
         for user, host, schema in sorted(found)
-        if user not in known and not (user in ("root", own) and host == "localhost")
+        if not (user in ("root", own) and host == "localhost")
     )
+
+
+def _settled(database: Session) -> list[dict[str, Any]]:
+    """The sessions, once each has a place: one that ends loses it before its user, and would be taken for one from the server itself."""
+    ask = f"SELECT USER AS u, HOST AS h, DB AS d FROM {processes.table(database)} WHERE ID <> CONNECTION_ID() AND COMMAND <> 'Daemon'"
+    until = time.monotonic() + PASSING
+    while True:
+        rows = database.rows(ask)
+        if time.monotonic() > until or all(row["h"] or str(row["u"] or "") in THREADS for row in rows):
+            return rows
+        database.execute("DO SLEEP(0.1)")
 
 
 def _place(host: str) -> str:

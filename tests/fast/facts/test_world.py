@@ -405,6 +405,26 @@ def test_what_a_server_reports_on_its_users() -> None:
     assert [(each.user, each.host) for each in found.clients] == [("cloud", "10.91.0.11"), ("dump", "2001:db8::5")]
 
 
+class Ending(Server):
+    """A server with a session that ends: its place goes first, its user a moment later."""
+
+    looks = 0
+
+    def execute(self, statement: str) -> None:
+        self.looks += 1
+        if self.looks == 3:
+            self.tables["sessions"] = []
+
+
+def test_a_session_that_ends_is_none_from_the_server_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = {"sessions": [{"u": "cloud", "h": None, "d": None}, {"u": "system user", "h": "", "d": None}]}
+    server = Ending(**ending)
+    assert database_users.read(server).clients == () and server.looks == 3  # type: ignore[arg-type]
+    monkeypatch.setattr(database_users, "PASSING", 0.0)
+    (stays,) = database_users.read(Ending(**ending)).clients  # type: ignore[arg-type]
+    assert stays.user == "cloud", "one that stays is reported, wherever it is"
+
+
 def test_what_only_guards_ask_for_makes_no_step_prove_itself_again() -> None:
     declared = site(original={"frontend": [{"kind": "monit"}], "database": {**original()["database"], "others": ["billing"]}})
     assert relevant(declared.to_json()) == relevant(site().to_json())
