@@ -124,6 +124,8 @@ class StepHandler(Handler):
             return self._advance(operation, operation.id, site, inputs, forward(step))
         # A proof that fails without touching anything leaves the step done and its old inputs in the state: the next `up` asks again.
         if self._past(old_inputs, site):
+            if self._other_secret(old_inputs, site):
+                return self._advance(operation, operation.id, site, inputs, step.prove_secret, harmless=(Exception,))
             return self._outputs(inputs, old_outputs.get("result") or {}, DONE)
         if self._other_machines(old_inputs, inputs):
             return self._advance(operation, operation.id, site, inputs, forward(step))
@@ -225,6 +227,17 @@ class StepHandler(Handler):
             with contextlib.suppress(ConfigurationError):
                 phases.append(read_site(str(old_inputs.get("site"))).configuration.phase)
         return any(phase.reached(Phase.SWITCHED) for phase in phases)
+
+    def _other_secret(self, old_inputs: Values, site: Site) -> bool:
+        """Whether a window is wanted that would use another secret than the step has set."""
+        name = self.step_class.window_uses
+        if not name or not site.configuration.phase.reached(Phase.SWITCHED):
+            return False
+        try:
+            before = read_site(str(old_inputs.get("site")))
+        except ConfigurationError:
+            return True
+        return bool(getattr(before.secrets, name) != getattr(site.secrets, name))
 
     @staticmethod
     def _goes_back(old_inputs: Values, site: Any) -> bool:

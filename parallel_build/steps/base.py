@@ -27,6 +27,8 @@ class Step(ABC):
     spent_by_switch: ClassVar[bool] = False
     # What was done in a window, and was undone with it: the state alone does not know of a rollback that left Pulumi out.
     of_window: ClassVar[bool] = False
+    # A secret of the site that the window uses as a step before it has set it.
+    window_uses: ClassVar[str] = ""
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
         self.parameters: Mapping[str, Any] = parameters or {}
@@ -68,6 +70,14 @@ class Step(ABC):
         Raises:
             GuardFailed: nothing can be proved now.
         """
+
+    def prove_secret(self, context: Context) -> Outputs:
+        """Asked where `window_uses` is not what it was, and the stack is past the step's phase; changes nothing.
+
+        Raises:
+            GuardFailed: what the step has set is not the new one.
+        """
+        return {}
 
     def before_revert(self, context: Context) -> None:
         """Asked before every undo, which does not happen when this raises; changes nothing of the cloud. Default: an undo is always allowed.

@@ -38,6 +38,7 @@ class CloudDatabases(FoundationStep):
     type = "CloudDatabases"
     phase = Phase.BUILT
     summary = "user cloud and empty databases on the new source"
+    window_uses = "cloud_password"
 
     def plan(self, configuration: StackConfiguration) -> list[str]:
         """Databases, accounts, what is closed, proof."""
@@ -84,6 +85,23 @@ class CloudDatabases(FoundationStep):
                 return self._proof(context, servers, None)
 
         return prove_or_tell(context, prove)
+
+    def prove_secret(self, context: Context) -> Outputs:
+        """Rule: in the phases switched and retired cloudPassword is what user cloud has on the new servers: no step there sets it.
+
+        Raises:
+            GuardFailed: it is not.
+        """
+        try:
+            with self._sessions(context) as servers:
+                return self._proof(context, servers, None)
+        except StepFailed as error:
+            raise GuardFailed(
+                "cloudPassword was changed in the stack file, and it is not what user cloud has on the new database servers",
+                f"phase built sets it, and nothing after the window has opened does ({error.cause})",
+                f"put the former one back: pulumi config set --secret cloudPassword --stack {context.site.stack}; then run the same command again. Nothing "
+                "was changed now. A new one is set by `pulumi up` in phase prepared, before a switch or after a rollback",
+            ) from None
 
     def revert(self, context: Context) -> None:
         """Drop databases and accounts unless they were switched to."""

@@ -104,6 +104,16 @@ class EarlyToy(Toy):
 
     type = "EarlyToy"
     phase = Phase.PREPARED
+    window_uses = "cloud_password"
+
+    def prove_secret(self, context: Context) -> Outputs:
+        """Fails as asked, without having acted."""
+        self._count("prove_secret", context)
+        if self._reported() == "secret":
+            raise GuardFailed(
+                "it is another one", f"the toy is set to, not to {context.site.secrets.cloud_password.reveal()}", "put it back"
+            )
+        return {"secret": True}
 
 
 class SpentToy(Toy):

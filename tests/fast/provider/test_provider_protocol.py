@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -156,6 +157,28 @@ def test_a_step_of_an_earlier_phase_is_not_proved_after_the_switch(provider: Har
     assert provider.calls == []
     provider.update("x", back, {"status": "done"}, back, "EarlyToy")
     assert provider.calls == ["verify"]
+
+
+def with_secret(inputs: dict[str, Any], value: str) -> dict[str, Any]:
+    site = json.loads(inputs["site"])
+    site["secrets"]["cloudPassword"] = value
+    return {**inputs, "site": json.dumps(site)}
+
+
+def test_a_secret_that_the_window_uses_is_proved_to_be_the_one_that_was_set(provider: Harness) -> None:
+    switched, back = provider.inputs(phase="switched"), provider.inputs(phase="prepared")
+    changed = with_secret(switched, "another-password-1")
+    assert provider.update("x", switched, {"status": "done"}, changed, "EarlyToy")["result"]["secret"] is True
+    assert provider.calls == ["prove_secret"]
+    provider.tell("secret")
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.update("x", switched, {"status": "done"}, changed, "EarlyToy")
+    assert "it is another one" in words(caught) and "another-password-1" not in words(caught), (
+        "the state keeps the former one, and asks again"
+    )
+    provider.update("x", changed, {"status": "done"}, with_secret(back, "the-former-one-1"), "EarlyToy")
+    provider.update("x", switched, {"status": "done"}, switched, "EarlyToy")
+    assert provider.calls == ["prove_secret", "prove_secret"], "not in a rollback, and not where it is the same"
 
 
 def test_what_a_switch_uses_up_is_asked_in_the_rollback_and_done_again_afterwards(provider: Harness) -> None:
