@@ -103,13 +103,11 @@ def _suite(words: Sequence[str], site: Site, minutes: float | None) -> bool:
     try:
         process.wait(None if minutes is None else minutes * 60)
     except subprocess.TimeoutExpired:
-        process.terminate()
-        process.wait()
         return True
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
     return False
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from parallel_build.cancel import CancelToken
 from parallel_build.cli import DONE, board
 from parallel_build.cli.recover import with_recorded_keys
-from parallel_build.cli.recovery_advice import ALONGSIDE, ORDER
+from parallel_build.cli.recovery_advice import has_window_steps
 from parallel_build.configuration import Phase
 from parallel_build.errors import Cancelled, GuardFailed, ParallelBuildError
 from parallel_build.operations import original_replica, serve_original
@@ -20,6 +20,7 @@ from parallel_build.operations.claim import claim
 from parallel_build.operations.context import Context
 from parallel_build.operations.context_helpers import store
 from parallel_build.operations.rollback_window import check_allowed
+from parallel_build.operations.window_standing import follow
 from parallel_build.records.run_folder import RunFolder, now
 from parallel_build.records.window import WindowRecord
 from parallel_build.remote.host import Connections
@@ -62,10 +63,10 @@ def run(given: argparse.Namespace) -> int:
     alone = given.without_pulumi or given.window
     go_back(given, None if alone else lambda: Driver(given.stack, given.config_file, shown.line, shown.hear), shown)
     print("the original serves")
-    if alone and (reading.state.problem or any(name in reading.state.steps for name in (*ORDER, *ALONGSIDE))):
+    if alone and (reading.state.problem or has_window_steps(reading.state)):
         print(
             "a state that has the window's steps does not know of it, and `pulumi up` in phase switched is refused; have it follow: "
-            f"pulumi config set phase prepared --stack {given.stack} && pulumi up --stack {given.stack}"
+            + follow(given.stack)
         )
     return DONE
 

@@ -9,9 +9,11 @@ from parallel_build.cli.run_state import Database, Management, Situation
 from parallel_build.cli.serving import headline, which_runs, which_serves
 from parallel_build.durations import duration
 from parallel_build.operations import fence_new_side, frontends, galera_stop
+from parallel_build.operations.window_standing import follow
 from parallel_build.records.waves import ROUTERS as STEP
 from parallel_build.records.waves import WaveState
 from parallel_build.records.window import WindowRecord
+from parallel_build.stack.state import StackState
 
 DONE = "done"
 # The window's steps, as their resources are named in components/cutover.py.
@@ -21,6 +23,7 @@ ORDER = (
 )  # fmt: skip
 ROUTERS = "routers"  # of them the last
 ALONGSIDE = ("agents", "dump-file")  # next to them, where they are configured
+SHOWN = (*ORDER, *ALONGSIDE)
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,10 @@ def _state(found: Situation) -> Iterator[str]:
     if state.problem:
         yield f"The stack's state: {state.problem}."
         return
-    shown = (*ORDER, *ALONGSIDE)
-    done = [name for name in shown if state.steps.get(name) == DONE]
+    done = [name for name in SHOWN if state.steps.get(name) == DONE]
     if done:
         yield f"In the state, done: {', '.join(done)}."
-    for name in shown:
+    for name in SHOWN:
         status = state.steps.get(name, DONE)
         if status != DONE:
             yield f"In the state, half done: {name}: {status}"
@@ -195,7 +197,7 @@ def _first(found: Situation) -> Iterator[str]:
     if _left_in_state(found):
         yield (
             "the state still has steps of a window that is closed, and no command goes forward over them; have it follow: "
-            f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
+            + follow(found.stack)
         )
     if found.record is not None and not found.record.closed and not found.mine:
         yield f"get the state and the stack file of stack {found.record.stack}; its window was opened by {found.record.holder}"
@@ -225,7 +227,7 @@ def _back(found: Situation, runs: str) -> str:
     if _not_ours(found):
         return "only with the stack and state that hold the window"
     if found.record is None or found.record.closed:
-        return "" if runs == "original" else f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}"
+        return "" if runs == "original" else follow(found.stack)
     if found.record.retired:
         return "refused: the stack is retired (window.forceRollback overrules it; what users did since is lost)"
     if found.original_database.problem and found.replica_lacks is not None and not found.record.facts.get("Promoted"):
@@ -237,12 +239,17 @@ def _back(found: Situation, runs: str) -> str:
     if found.state.problem or "window" not in found.state.steps:
         return f"parallel-build back {found.stack} --without-pulumi   (the state does not know the window; its record does)"
     lost = "; what users changed since the switch is lost" if found.record.switched else "; nothing is lost"
-    return f"pulumi config set phase prepared --stack {found.stack} && pulumi up --stack {found.stack}   (the original serves again{lost})"
+    return f"{follow(found.stack)}   (the original serves again{lost})"
+
+
+def has_window_steps(state: StackState) -> bool:
+    """Whether the state has steps of a window, as done or half done."""
+    return any(name in state.steps for name in SHOWN)
 
 
 def _left_in_state(found: Situation) -> bool:
     """Whether the state has steps of a window that was rolled back without Pulumi."""
-    return found.record is not None and bool(found.record.closed) and any(name in found.state.steps for name in (*ORDER, *ALONGSIDE))
+    return found.record is not None and bool(found.record.closed) and has_window_steps(found.state)
 
 
 def _not_ours(found: Situation) -> bool:

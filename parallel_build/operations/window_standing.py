@@ -128,8 +128,9 @@ def _needs_switch(step: str) -> bool:
     return step == RETIREMENT or (step in order and order.index(step) >= order.index(FIRST_START))
 
 
-def _follow(site: Site) -> str:
-    return f"pulumi config set phase prepared --stack {site.stack} && pulumi up --stack {site.stack}"
+def follow(stack: str) -> str:
+    """The command that rolls a switch back, or has the state follow a rollback that left Pulumi out."""
+    return f"pulumi config set phase prepared --stack {stack} && pulumi up --stack {stack}"
 
 
 def _unasked(why: str, step: str) -> str:
@@ -147,7 +148,7 @@ def _missing(seen: Seen, site: Site, step: str) -> str:
     raise GuardFailed(
         fact,
         f"{records.path} was removed, or these are not the machines of that window",
-        f"see which side is in service: parallel-build recover {site.stack}. Where it is the original: {_follow(site)}. Where it is the new side: put "
+        f"see which side is in service: parallel-build recover {site.stack}. Where it is the original: {follow(site.stack)}. Where it is the new side: put "
         "the record back from a backup of that file",
     )
 
@@ -158,7 +159,7 @@ def _closed(seen: Seen, site: Site, record: WindowRecord, step: str) -> GuardFai
         f"opened {record.opened} and closed {record.closed}",
         "it was rolled back without Pulumi (`back --without-pulumi`, `back --window`, or with another copy of this state), and the original has been "
         "in service since. Nothing was changed now",
-        f"have the state follow: {_follow(site)}; after that phase switched opens a new window",
+        f"have the state follow: {follow(site.stack)}; after that phase switched opens a new window",
     )
 
 
@@ -168,5 +169,5 @@ def _of_another(seen: Seen, site: Site, record: WindowRecord, step: str) -> Guar
         f"the state has {step} as done in an earlier window than the one that is open on {seen.records.host.name}: that was opened {record.opened} by "
         f"{record.holder or 'somebody'}{switched}",
         "the earlier one was rolled back without Pulumi, and the present one opened with another copy of this state. Nothing was changed now",
-        f"continue with the state that opened it; or roll it back: parallel-build back {site.stack} --without-pulumi; then {_follow(site)}",
+        f"continue with the state that opened it; or roll it back: parallel-build back {site.stack} --without-pulumi; then {follow(site.stack)}",
     )

@@ -61,20 +61,23 @@ def rehearsed(configuration: StackConfiguration, stack: str, step_type: str) -> 
     parts = PARTS.get(step_type)
     if record is None or parts is None:
         return NOT_REHEARSED
-    without = "nothing was compared"
-    if step_type == "DatabaseTransfer" and configuration.transfer.method == "replicate":
-        # A rehearsal copies, where this window takes over.
-        parts, without = tuple(part for part in parts if part != "copy"), "the takeover was not"
-        if not any(record.seconds.get(part) for part in parts):
-            return NOT_REHEARSED
+    if step_type == "DatabaseTransfer":
+        return _transfer(record, takes_over=configuration.transfer.method == "replicate")
     took = in_words(sum(record.seconds.get(part, 0.0) for part in parts))
     if step_type == "FirstManagement":
         steps = ", ".join(f"{name} {in_words(seconds)}" for name, seconds in record.schema.items())
         return f"took {took} in rehearsal (schema: {steps})"
-    if step_type == "DatabaseTransfer":
-        done = [f"{part} {in_words(record.seconds[part])}" for part in parts if record.seconds.get(part)]
-        return f"took {took} in rehearsal ({', '.join(done)}; {without})"
     return f"took {took} in rehearsal"
+
+
+def _transfer(record: RehearsalRecord, *, takes_over: bool) -> str:
+    """A rehearsal copies, also where the window takes over."""
+    parts = [part for part in PARTS["DatabaseTransfer"] if record.seconds.get(part) and not (takes_over and part == "copy")]
+    if takes_over and not parts:
+        return NOT_REHEARSED
+    done = ", ".join(f"{part} {in_words(record.seconds[part])}" for part in parts)
+    without = "the takeover was not" if takes_over else "nothing was compared"
+    return f"took {in_words(sum(record.seconds[part] for part in parts))} in rehearsal ({done}; {without})"
 
 
 def side_by_side(record: RehearsalRecord, start: Mapping[str, Any]) -> list[Pair]:

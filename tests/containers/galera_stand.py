@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.databases import CLUSTER_SETTINGS
 from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.configuration import load, load_secrets
 from parallel_build.database.replicate import log_end
@@ -26,17 +27,6 @@ from tests.fast.sites import SECRETS, values
 NODES = {"olddb1": 13, "olddb2": 14, "olddb3": 15}
 NEW = 31
 MEMBERS = ",".join(f"{NETWORK}.{number}" for number in NODES.values())
-OPTIONS = """[mysqld]
-wsrep_on = ON
-wsrep_provider = /usr/lib/galera/libgalera_smm.so
-wsrep_cluster_name = stand
-wsrep_cluster_address = gcomm://{members}
-wsrep_node_address = {address}
-wsrep_node_name = {name}
-wsrep_sst_method = rsync
-default_storage_engine = InnoDB
-innodb_autoinc_lock_mode = 2
-"""
 FILE = "/etc/mysql/mariadb.conf.d/99-galera.cnf"
 CLOUD = (
     "CREATE DATABASE cloud; CREATE DATABASE cloud_usage; CREATE TABLE cloud.configuration (name VARCHAR(64) PRIMARY KEY, value TEXT); "
@@ -46,7 +36,7 @@ CLOUD = (
 
 def options(name: str, address: str, members: str = MEMBERS) -> str:
     """A node's option file."""
-    return OPTIONS.format(name=name, address=address, members=members)
+    return CLUSTER_SETTINGS.format(cluster="stand", name=name, address=address, members=members)
 
 
 @dataclass

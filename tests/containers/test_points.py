@@ -79,8 +79,8 @@ def test_a_workload_of_200_things_is_upgraded_tested_and_put_back_three_times(la
         tell(f"switch, {name}")
         lab.run("switch")
         tell(f"tests {name}")
-        told = lab.run("tool", "acceptance", "lab", name, "--side", "new", "--vlan", "1299", "--against", "before").stdout
-        assert "fails now" not in told
+        printed = lab.run("tool", "acceptance", "lab", name, "--side", "new", "--vlan", "1299", "--against", "before").stdout
+        assert "fails now" not in printed
         tell(f"restore, {name}")
         lab.run("restore", "workload")
         assert lab.status()["serving"] == "original"

@@ -115,7 +115,10 @@ class Suite:
         self.words, self.environment = words, env
         if self.finds:
             keep(self.folder, self.finds)
-        return SimpleNamespace(wait=self._wait, terminate=lambda: setattr(self, "ended", True))
+        return SimpleNamespace(wait=self._wait, poll=self._poll, terminate=lambda: setattr(self, "ended", True))
+
+    def _poll(self) -> int | None:
+        return None if self.hangs and not self.ended else 0
 
     def _wait(self, seconds: float | None = None) -> int:
         if self.hangs and not self.ended:
