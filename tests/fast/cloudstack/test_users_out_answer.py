@@ -17,6 +17,8 @@ from parallel_build.cancel import CancelToken, wait_for
 from parallel_build.cloudstack import users_out_answer
 from parallel_build.operations.packet_filter import Barrier
 
+pytestmark = pytest.mark.processes
+
 TEXT = "The cloud is being upgraded <until> 02:00 & takes no calls"
 
 

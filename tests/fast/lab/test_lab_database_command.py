@@ -28,6 +28,7 @@ def test_generate_and_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert {user["secret_key"] for user in shown["users"]} == {True, False}
 
 
+@pytest.mark.processes
 def test_describe_hides_secrets_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", *FEW, "--hypervisor-hosts", "h1=10.91.0.71"]) == 0
     shown = json.loads(capsys.readouterr().out)

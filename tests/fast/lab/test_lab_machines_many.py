@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lab.bringup import plan
 from lab.database import describe
 from lab.files import Lab, Options
@@ -16,6 +18,7 @@ def test_sixty_hosts_have_addresses_of_their_own() -> None:
     assert max(last) < 255 and ALL_KVM_HOSTS[:2] == KVM_HOSTS and everything(2)[-4:] == everything(2, 60)[-4:]
 
 
+@pytest.mark.processes
 def test_the_database_has_as_many_hosts_as_the_lab() -> None:
     layout = describe(plan(Lab("many"), Options(kvm_hosts=7, rows=1))).layout
     assert [(host.name, host.address) for host in layout.hosts] == [(host.name, host.address) for host in ALL_KVM_HOSTS[:7]]

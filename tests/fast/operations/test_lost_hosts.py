@@ -157,6 +157,7 @@ def test_the_original_lost_before_every_action() -> None:
         assert world.files["olddb1"] == world.files["newdb1"], "a host that comes back is brought up to date"
 
 
+@pytest.mark.processes
 def test_the_new_source_lost_before_every_action_and_back() -> None:
     for action in range(whole()):
         world = Disks("newdb1", action)

@@ -669,6 +669,7 @@ esac
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("by", ["the start itself", "the next start"])
 def test_a_start_as_the_first_node_that_was_cut_off_leaves_no_start_of_that_kind_behind(tmp_path: Path, by: str) -> None:
     texts = {"galera_new_cluster": LEAVES, "systemctl": SYSTEMD}

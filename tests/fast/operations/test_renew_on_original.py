@@ -213,6 +213,7 @@ def test_a_failing_canary_stops_and_the_next_try_begins_with_another(monkeypatch
     assert cloud.restarted[0] == "network-2"
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kvm", [True, False])
 def test_cut_off_anywhere_it_resumes(monkeypatch: pytest.MonkeyPatch, kvm: bool) -> None:
     for cut in range(0, 31, 3):

@@ -17,6 +17,8 @@ from parallel_build.errors import Cancelled, StepFailed
 from parallel_build.operations import run_here as run_here_module
 from parallel_build.operations.run_here import run_here
 
+pytestmark = pytest.mark.processes
+
 LONG = 600  # seconds
 
 

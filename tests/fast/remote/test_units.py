@@ -145,6 +145,7 @@ esac
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("ends", "killed"), [("yes", False), ("no", True)])
 def test_a_unit_that_does_not_end_in_time_is_killed(tmp_path: Path, ends: str, killed: bool) -> None:
     (tmp_path / "state").write_text("active\n")
@@ -157,6 +158,7 @@ def test_a_unit_that_does_not_end_in_time_is_killed(tmp_path: Path, ends: str, k
     assert not services.stop_and_fence("cloudstack-management", patience=1)
 
 
+@pytest.mark.processes
 def test_a_unit_that_does_not_end_when_it_is_killed_is_not_waited_for(tmp_path: Path) -> None:
     """A process that waits for a disk that is gone: systemd has it end for three minutes, and then calls the unit failed, whatever still runs."""
     (tmp_path / "state").write_text("active\n")
